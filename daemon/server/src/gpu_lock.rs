@@ -21,6 +21,8 @@ pub const GPU_QUEUE: &str = "gpu";
 const LONGEST_TURN: Duration = Duration::from_secs(600);
 /// For how long it does. Workers ask every twelve seconds at most.
 const BREAK: Duration = Duration::from_secs(15);
+/// How long the Redis of the lock may be unreachable before runs go on without the lock, as workers do.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(30);
 
 /// The lock, as all runs of this daemon share it.
 pub struct GpuLock {
@@ -38,6 +40,8 @@ struct TurnState {
     since: Option<Instant>,
     /// When it was given back.
     released: Option<Instant>,
+    /// When Redis could not be reached first, and last, with no success between.
+    outage: Option<(Instant, Instant)>,
     renewal: Option<AbortHandle>,
 }
 
@@ -47,8 +51,12 @@ pub enum GpuBusy {
     /// Another client has the lock, as the text says, or is given time to take it.
     #[error("{0}")]
     Held(String),
+    /// Redis does not answer.
     #[error("{0}")]
     Unreachable(CeleryError),
+    /// It does not for so long that runs go on without the lock.
+    #[error("{0}")]
+    Outage(CeleryError),
 }
 
 /// A run's use of the GPU. It is given back by `give_back`, or by a task of the runtime when it is dropped.
@@ -72,7 +80,13 @@ impl GpuLock {
             return Err(GpuBusy::Held(why.into()));
         }
         if state.runs == 0 {
-            match self.lock.take().await.map_err(GpuBusy::Unreachable)? {
+            let holder = match self.lock.take().await {
+                Ok(holder) => holder,
+                Err(error) if state.note_outage(Instant::now()) => return Err(GpuBusy::Outage(error)),
+                Err(error) => return Err(GpuBusy::Unreachable(error)),
+            };
+            state.outage = None;
+            match holder {
                 LockHolder::Us => self.begin(&mut state),
                 LockHolder::Other { name, .. } => return Err(GpuBusy::Held(format!("held by {name}"))),
             }
@@ -143,6 +157,14 @@ impl TurnState {
         let was_long = self.since.is_some_and(|since| end - since >= LONGEST_TURN);
         was_long && end + BREAK > now
     }
+
+    /// Notes that Redis could not be reached. Returns whether that is so for long. What was long ago says nothing of now.
+    fn note_outage(&mut self, now: Instant) -> bool {
+        let known = self.outage.filter(|(_, last)| now - *last < LONGEST_OUTAGE);
+        let first = known.map_or(now, |(first, _)| first);
+        self.outage = Some((first, now));
+        now - first >= LONGEST_OUTAGE
+    }
 }
 
 impl GpuTurn {
@@ -177,7 +199,7 @@ mod tests {
             runs,
             since: Some(start),
             released,
-            renewal: None,
+            ..TurnState::default()
         };
         assert!(!TurnState::default().is_break(late));
         assert!(!held(1, None).is_break(soon), "other runs may join it");
@@ -185,5 +207,20 @@ mod tests {
         assert!(held(0, Some(late)).is_break(late + BREAK / 2));
         assert!(!held(0, Some(late)).is_break(late + BREAK));
         assert!(!held(0, Some(soon)).is_break(late), "it was given back before");
+    }
+
+    #[test]
+    fn a_redis_that_is_unreachable_for_long_is_waited_for_no_more_and_one_that_was_once_is() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut state = TurnState::default();
+        for after in 0..30 {
+            assert!(!state.note_outage(start + second * after), "{after} s");
+        }
+        assert!(state.note_outage(start + second * 30));
+        assert!(
+            state.note_outage(start + second * 45),
+            "the next run does not wait again"
+        );
+        assert!(!state.note_outage(start + second * 90), "that is another outage");
     }
 }

@@ -5,19 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use onceover_limits::Limit;
 use onceover_run::RunError;
-use tokio::time::Instant;
 
 use super::work::{FIRST_WAIT, Work};
 use crate::gpu_lock::{GPU_QUEUE, GpuBusy, GpuLock, GpuTurn};
 
 /// Longest time between two tries to take the lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// How long the Redis of the lock may be unreachable before a run goes on without the lock, as workers do.
-const UNREACHABLE: Duration = Duration::from_secs(30);
 
 impl Work {
     /// Waits for the lock of existing workers. Returns `None` for a run that needs none: of another class, or where no lock
-    /// is configured or its Redis cannot be reached.
+    /// is configured or its Redis is unreachable for long.
     pub(super) async fn wait_for_gpu(&self) -> Result<Option<GpuTurn>, RunError> {
         // The queue of a run that goes to workers has another name.
         match &self.supplies.gpu_lock {
@@ -29,7 +26,6 @@ impl Work {
     async fn take_gpu(&self, lock: &Arc<GpuLock>) -> Result<Option<GpuTurn>, RunError> {
         let mut wait = FIRST_WAIT;
         let mut reported = None;
-        let mut unreachable_since: Option<Instant> = None;
         loop {
             let busy = match lock.try_take().await {
                 Ok(turn) => {
@@ -38,19 +34,13 @@ impl Work {
                     }
                     return Ok(Some(turn));
                 }
+                Err(GpuBusy::Outage(error)) => {
+                    tracing::warn!(%error, run_id = %self.fence.run, "a run uses the GPU without the lock");
+                    self.report_gpu(&format!("begun without the GPU lock: {error}"));
+                    return Ok(None);
+                }
                 Err(busy) => busy,
             };
-            match &busy {
-                GpuBusy::Held(_) => unreachable_since = None,
-                GpuBusy::Unreachable(_) => {
-                    let since = *unreachable_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= UNREACHABLE {
-                        tracing::warn!(error = %busy, run_id = %self.fence.run, "a run uses the GPU without the lock");
-                        self.report_gpu(&format!("begun without the GPU lock: {busy}"));
-                        return Ok(None);
-                    }
-                }
-            }
             let text = format!("waiting for the GPU, whose lock other workers use: {busy}");
             if reported.as_ref() != Some(&text) {
                 Limit::MachineResources.reached();
