@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The demo with Celery workers: a broker, two real workers in a virtual environment, and a daemon that sends the nodes of the
-# service ffmpeg to them. A stage runs on a worker and is a hit the second time; then a worker is killed in the middle of
-# another one, which the other worker ends as the second attempt. Prints the finished stages. Expects the programs in
-# target/debug (`make demo-workers` builds them first).
+# service ffmpeg to them. A stage runs on a worker and is a hit the second time, and so after another node; then a worker is
+# killed in the middle of a stage, which the other worker ends as the second attempt. What the workers did is counted in
+# their logs, and the demo fails where it is not what it says. Reads nothing from its standard input. Expects the programs
+# in target/debug (`make demo-workers` builds them first).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -69,7 +70,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 port=$(free_port)
-server=$(command -v valkey-server || command -v redis-server)
+server=$(command -v valkey-server || command -v redis-server) || {
+    echo "neither valkey-server nor redis-server is installed; run assets/install-deps.sh" >&2
+    exit 1
+}
 "$server" --port "$port" --bind 127.0.0.1 --save '' --dir "$data" >"$data/broker.out" 2>&1 </dev/null &
 broker=$!
 until_true "the broker" listens "$port"
@@ -101,7 +105,8 @@ ready() {
         echo "onceoverd ended before it was ready" >&2
         exit 1
     }
-    "$bin/onceover" --daemon "$url" workers --json 2>/dev/null | grep -q '"state": "online"'
+    # Each says what version it is once it has answered.
+    [ "$("$bin/onceover" --daemon "$url" workers --json 2>/dev/null | grep -c '"version": "')" = 2 ]
 }
 until_true "the daemon with its workers" ready
 "$bin/onceover" --daemon "$url" workers
@@ -110,12 +115,31 @@ submit() { # submit HEADING NODE TASK
     say "$1"
     "$bin/onceover" --daemon "$url" submit "$2" --task "$3" --set video_path="$media/clip.mp4" --wait
 }
-submit "1. Extract the audio: a worker does it" ffmpeg.extract_audio demo
+received() { # Lists what the workers have begun, a line a message: worker and node.
+    local worker
+    for worker in first second; do
+        sed -n "s/.*Task \\([a-z_.]*\\)\\[.*\\] received\$/$worker \\1/p" "$data/$worker.out"
+    done
+}
+expect_received() { # expect_received COUNT: prints how many messages workers have begun, and fails if it is another number
+    local count
+    count=$(received | wc -l)
+    echo "-> messages that workers have got so far: $count"
+    if [ "$count" -ne "$1" ]; then
+        echo "there should be $1" >&2
+        exit 1
+    fi
+}
+submit "1. Extract the audio: it runs on a worker" ffmpeg.extract_audio demo
+expect_received 1
 submit "2. The same once more: a reuse hit, no worker is asked" ffmpeg.extract_audio demo
-submit "3. Another stage of the same task: on a worker" ffmpeg.extract_keyframes demo
-submit "4. And the first again: still there, a hit" ffmpeg.extract_audio demo
+expect_received 1
+submit "3. Another node of the same task: it runs on a worker" ffmpeg.extract_keyframes demo
+expect_received 2
+submit "4. The first node again: its result is still there, a hit" ffmpeg.extract_audio demo
+expect_received 2
 
-say "5. A worker is killed in the middle of a stage"
+say "5. A stage begins on a worker, which is killed in the middle of it"
 touch "$DEMO_HOLD"
 "$bin/onceover" --daemon "$url" submit ffmpeg.extract_audio --task killed --set video_path="$media/clip.mp4"
 running() { # Reads the name of the worker that runs the stage.
@@ -124,12 +148,17 @@ running() { # Reads the name of the worker that runs the stage.
     [ -n "$name" ]
 }
 until_true "a worker that runs it" running
-echo "killing the worker '$name', which runs it"
-kill -KILL -- "-${workers[$name]}"
-wait "${workers[$name]}" 2>/dev/null || true
-unset "workers[$name]"
+lost=$name
+"$bin/onceover" --daemon "$url" workers
+echo "-> killing the worker '$lost' with all its processes"
+kill -KILL -- "-${workers[$lost]}"
+wait "${workers[$lost]}" 2>/dev/null || true
+unset "workers[$lost]"
 rm "$DEMO_HOLD"
-submit "6. The other worker ends it, as the second attempt" ffmpeg.extract_audio killed
+submit "6. Joined while it is under way: the other worker ends it, as the second attempt (in about ten seconds)" \
+    ffmpeg.extract_audio killed
+expect_received 4
+for name in "${!workers[@]}"; do echo "-> '$lost' was killed, '$name' has ended its stage"; done
 
 say "The tasks with their stages"
 tree=$("$bin/onceover" --daemon "$url" tree)
@@ -141,3 +170,4 @@ case $tree in
         exit 1
         ;;
 esac
+say "Done: each node ran once, two requests were hits, and a lost worker cost one more attempt and no result"

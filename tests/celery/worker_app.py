@@ -14,13 +14,18 @@ The environment decides what differs between deployments:
     WORKER_PREFETCH     the prefetch multiplier, 1 if omitted
     WORKER_VISIBILITY   the visibility timeout in seconds, 3600 if omitted
     WORKER_KEYPREFIX    the global key prefix of broker and results
+    WORKER_MASTER       the name of the master, where broker and results are behind Sentinel
+    WORKER_STATE        the Redis with the state of tasks, for the tasks that write their stage themselves
 """
 
 import copy
+import json
 import os
 import signal
+import threading
 import time
 
+import redis
 from celery import Celery
 from celery.exceptions import Ignore
 
@@ -30,6 +35,9 @@ backend_options = {}
 if os.environ.get("WORKER_KEYPREFIX"):
     transport_options["global_keyprefix"] = os.environ["WORKER_KEYPREFIX"]
     backend_options["global_keyprefix"] = os.environ["WORKER_KEYPREFIX"]
+if os.environ.get("WORKER_MASTER"):
+    transport_options["master_name"] = os.environ["WORKER_MASTER"]
+    backend_options["master_name"] = os.environ["WORKER_MASTER"]
 app.conf.update(
     broker_url=os.environ.get("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0"),
     result_backend=os.environ.get("CELERY_RESULT_BACKEND", "redis://127.0.0.1:6379/1"),
@@ -65,6 +73,14 @@ def end(context, status, output, error, started):
     }
     ended["error"] = error
     return ended
+
+
+def write_stage(context):
+    """Writes the stage of a context to the state of tasks, and counts that, as the workers of the older gateway do."""
+    state = redis.Redis.from_url(os.environ["WORKER_STATE"].replace("redis+unix://", "unix://"))
+    task = context["workflow_id"]
+    state.setex(f"{task}:node:{stage_of(context)[0]}", 86_400, json.dumps(context, ensure_ascii=False))
+    state.incr(f"written:{task}")
 
 
 @app.task(name="probe.noop")
@@ -118,6 +134,21 @@ def write(self, context):
     with open(os.path.join(folder, "runs"), "a", encoding="utf-8") as file:
         file.write(f"{self.request.id} {os.getpid()}\n")
     return end(context, "SUCCESS", {"path": path, "value": 1}, None, started)
+
+
+@app.task(name="probe.own")
+def write_own(context):
+    """Writes its stage itself when it begins and when it has ended; with `late`, so many seconds after that."""
+    started = time.time()
+    data = stage_of(context)[1]
+    write_stage(end(context, "RUNNING", {}, None, started))
+    time.sleep(float(data.get("seconds", 0)))
+    ended = end(context, "SUCCESS", {"value": data.get("value", 1)}, None, started)
+    if "late" in data:
+        threading.Timer(float(data["late"]), write_stage, [ended]).start()
+    else:
+        write_stage(ended)
+    return ended
 
 
 @app.task(name="probe.fail")

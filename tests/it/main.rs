@@ -43,6 +43,7 @@ mod file_cues;
 mod files;
 mod folder;
 mod gc;
+mod gpu_lock;
 mod hard_subtitles;
 mod history;
 mod hits;

@@ -50,7 +50,7 @@ impl CeleryBroker {
     }
 
     /// URL of one of its databases, as Celery takes it.
-    fn url(&self, database: u32) -> String {
+    pub fn url(&self, database: u32) -> String {
         format!("redis://127.0.0.1:{}/{database}", self.port)
     }
 
@@ -232,6 +232,11 @@ impl WorkerStart {
 
     /// Starts it, and waits until it takes messages.
     pub async fn start(self, broker: &CeleryBroker) -> CeleryWorker {
+        self.start_at(&broker.url(MESSAGES), &broker.url(RESULTS)).await
+    }
+
+    /// The same on a broker of any kind, by the URLs that Celery takes.
+    pub async fn start_at(self, broker: &str, results: &str) -> CeleryWorker {
         let folder = tempfile::Builder::new()
             .prefix("oow")
             .tempdir()
@@ -257,8 +262,8 @@ impl WorkerStart {
             .args(["-c", &self.concurrency.to_string()])
             .current_dir(&self.app.1)
             .env("ONCEOVER_CACHE", folder.path().join("cache"))
-            .env("CELERY_BROKER_URL", broker.url(MESSAGES))
-            .env("CELERY_RESULT_BACKEND", broker.url(RESULTS))
+            .env("CELERY_BROKER_URL", broker)
+            .env("CELERY_RESULT_BACKEND", results)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             // Tests run as root in containers, too.
             .env("C_FORCE_ROOT", "1")

@@ -2,6 +2,7 @@
 //! callbacks, and waiting for conditions. No test waits for a fixed time.
 
 pub mod callbacks;
+pub mod celery_sentinel;
 pub mod celery_workers;
 pub mod chat;
 pub mod daemon;

@@ -28,6 +28,7 @@ mod search;
 mod settings;
 #[cfg(test)]
 mod trials;
+mod worker_lock;
 
 pub use client::CeleryClient;
 pub use control::{
@@ -43,3 +44,4 @@ pub use message_id::{InvalidMessageId, MessageId};
 pub use result::{LARGEST_RESULT, ResultState, TaskResult};
 pub use search::{MOST_SEARCHED, Whereabouts};
 pub use settings::{BrokerSettings, BrokerUrlError};
+pub use worker_lock::{LockHolder, WorkerLock};

@@ -64,7 +64,8 @@ impl BrokerSettings {
             .transpose()
     }
 
-    fn endpoint(&self, setting: &'static str, url: &str) -> Result<RedisEndpoint, BrokerUrlError> {
+    /// Reads the URL of a setting, with the master that Sentinels are asked for.
+    pub(crate) fn endpoint(&self, setting: &'static str, url: &str) -> Result<RedisEndpoint, BrokerUrlError> {
         let mut endpoint = RedisEndpoint::parse(setting, url)?;
         if let ServerPlace::Sentinels { master, .. } = &mut endpoint.place {
             *master = master.take().or_else(|| self.sentinel_master.clone());

@@ -19,6 +19,9 @@ use super::{
     kombu::{KombuRoute, read_message, write_message},
 };
 
+mod brokers;
+mod locks;
+
 /// Longer than any reply takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -255,11 +258,21 @@ async fn results_are_read_and_heard_under_both_spellings_of_a_prefix() {
 fn answer_requests(bed: &Bed, hostname: &'static str, answer: fn(&Value) -> Option<Value>) -> Subscriber {
     let socket = bed.dir.path().join("redis.sock");
     let client = redis::Client::open(format!("redis+unix://{}?db=2", socket.display())).unwrap();
+    answer_requests_at(client, "/2.celery.pidbox", hostname, answer)
+}
+
+/// The same on the channel of a database of any server.
+fn answer_requests_at(
+    client: redis::Client,
+    channel: &'static str,
+    hostname: &'static str,
+    answer: fn(&Value) -> Option<Value>,
+) -> Subscriber {
     let (ready, is_ready) = mpsc::channel(1);
     let answering = tokio::spawn(async move {
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut heard = client.get_async_pubsub().await.unwrap();
-        heard.subscribe("/2.celery.pidbox").await.unwrap();
+        heard.subscribe(channel).await.unwrap();
         ready.send(()).await.unwrap();
         let mut requests = heard.into_on_message();
         while let Some(request) = requests.next().await {

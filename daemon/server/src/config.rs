@@ -2,6 +2,7 @@
 //! file, the line and what is allowed.
 
 mod callbacks;
+mod gpu_lock;
 mod log;
 mod pipelines;
 mod services;
@@ -27,6 +28,7 @@ use onceover_nodes::llm::LlmConfig;
 use onceover_run::paths::DEFAULT_DOCUMENT;
 
 pub use callbacks::CallbacksConfig;
+pub use gpu_lock::GpuLockConfig;
 pub use log::{LogConfig, LogFormat, LogToStderr};
 pub use pipelines::PipelinesConfig;
 pub use services::{
@@ -68,6 +70,7 @@ pub struct Config {
     pub nodes: Vec<NodeSpec>,
     /// Where the nodes of a service run, by what stands before the dot of their names.
     pub services: IndexMap<String, ServiceConfig>,
+    pub gpu_lock: GpuLockConfig,
     /// Defaults of parameters, by node and parameter.
     pub defaults: IndexMap<Spanned<String>, IndexMap<Spanned<String>, Spanned<Value>>>,
     /// Where all this was read from.
@@ -260,6 +263,7 @@ impl Default for Config {
             node_dirs: Vec::new(),
             nodes: Vec::new(),
             services: IndexMap::new(),
+            gpu_lock: GpuLockConfig::default(),
             defaults: IndexMap::new(),
             source: None,
         }
@@ -416,6 +420,7 @@ impl Config {
         self.storage.check()?;
         services::check(&self.services)?;
         services::check_files(&self.services, self.storage.url.is_some())?;
+        self.gpu_lock.check()?;
         self.check_slots()
     }
 

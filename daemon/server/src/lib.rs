@@ -20,6 +20,7 @@ pub mod executor;
 #[cfg(test)]
 mod fuzz;
 pub mod gc;
+pub mod gpu_lock;
 pub mod http;
 pub mod logging;
 pub mod machine_load;

@@ -9,12 +9,15 @@ use onceover_tests::{
 use onceover_types::StageState;
 use onceover_wire::StageView;
 
+mod brokers;
 mod cancels;
 mod elsewhere;
+mod gpu;
 mod losses;
 mod moves;
 mod outages;
 mod own_worker;
+mod own_writes;
 mod runs;
 mod simulated;
 mod soak;
@@ -52,6 +55,10 @@ runner = { command = ["false"] }
 
 [[nodes]]
 name = "probe.object"
+runner = { command = ["false"] }
+
+[[nodes]]
+name = "probe.own"
 runner = { command = ["false"] }
 
 [[nodes]]

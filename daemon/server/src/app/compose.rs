@@ -24,6 +24,7 @@ use crate::{
         folder::MostLeft,
         supervise::{Executor, ExecutorOptions, ExecutorParts, RunSupplies},
     },
+    gpu_lock::GpuLock,
     http::{Files, HttpServices},
     metrics::{Metrics, RedisCalls},
     objects::{ObjectStorage, Uploading},
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     /// The nodes as they run on this machine.
     local: Arc<Catalog>,
     dispatcher: Arc<Dispatcher>,
+    /// The lock of workers that use this machine's GPU too.
+    gpu_lock: Option<Arc<GpuLock>>,
     readiness: Arc<Readiness>,
     pipelines: Arc<Pipelines>,
     roots: Arc<Roots>,
@@ -124,6 +127,7 @@ impl Shared {
             courier,
             bus,
             dispatcher: Arc::new(dispatcher),
+            gpu_lock: build_gpu_lock(config, owner),
             local: Arc::new(nodes.local),
             metrics: Metrics::new(calls, changed.dropped().clone(), started_at),
             catalog: Arc::new(nodes.catalog),
@@ -247,6 +251,7 @@ impl Shared {
             catalog: Arc::clone(&self.catalog),
             local: Arc::clone(&self.local),
             dispatcher: Arc::clone(&self.dispatcher),
+            gpu_lock: self.gpu_lock.clone(),
             roots: Arc::clone(&self.roots),
             inputs: services.inputs.clone(),
             downloads: Arc::clone(&self.downloads),
@@ -446,4 +451,10 @@ fn watch_machine(home: &Home, executor: &Executor) -> MachineMonitor {
         StagesNow { stages, total }
     };
     MachineMonitor::new(home.data.root().to_owned(), Box::new(active))
+}
+
+/// Makes the lock that runs share with existing workers; none where it is not configured. The configuration was checked.
+fn build_gpu_lock(config: &Config, owner: &str) -> Option<Arc<GpuLock>> {
+    let lock = config.gpu_lock.lock(owner).ok().flatten()?;
+    Some(Arc::new(GpuLock::new(lock, config.gpu_lock.expires_after)))
 }

@@ -4,6 +4,7 @@ pub mod builtin;
 pub mod command;
 pub mod folder;
 mod give_back;
+mod gpu_turn;
 mod life;
 mod slots;
 pub mod supervise;

@@ -26,6 +26,7 @@ use crate::{
     dispatch::{CeleryRunner, Dispatcher, TaskSoFar},
     downloads::Downloads,
     evidence,
+    gpu_lock::GpuLock,
     services::{FileScope, FilesElsewhere, InputEvidence, ServiceError, TaskViews, artifacts},
 };
 use onceover_catalog::completion::{referenced_node, resolve_input};
@@ -47,6 +48,8 @@ pub struct RunSupplies {
     pub local: Arc<Catalog>,
     /// Sends runs to Celery workers.
     pub dispatcher: Arc<Dispatcher>,
+    /// The lock of workers that use this machine's GPU too, where there is one.
+    pub gpu_lock: Option<Arc<GpuLock>>,
     pub roots: Arc<Roots>,
     pub inputs: InputEvidence,
     pub downloads: Arc<Downloads>,
@@ -284,7 +287,7 @@ impl Work {
     }
 
     /// Waits for what the run cannot do without; that does not count towards its time limit.
-    async fn pause(&self, wait: Duration) -> Result<(), RunError> {
+    pub(super) async fn pause(&self, wait: Duration) -> Result<(), RunError> {
         self.began.send_replace(Instant::now() + wait);
         tokio::select! {
             biased;
@@ -338,7 +341,12 @@ impl Work {
             files.append(&mut downloaded.evidence);
         }
         let files = evidence::of_request(&context.node, input, files, self.supplies.inputs.verify());
-        let NodeOutput { output, elsewhere } = self.run_node(&context, &earlier.task).await?;
+        let turn = self.wait_for_gpu().await?;
+        let ran = self.run_node(&context, &earlier.task).await;
+        if let Some(turn) = turn {
+            turn.give_back().await;
+        }
+        let NodeOutput { output, elsewhere } = ran?;
         let text = Value::Object(output.clone()).to_string();
         if let Some(downloaded) = &mut downloaded {
             downloaded.keep_if_named_in(&text);
