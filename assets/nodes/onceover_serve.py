@@ -20,7 +20,7 @@ SPENT = 3
 
 
 class Stopped(BaseException):
-    """Ends a run that was asked to stop. No Exception, so that no library takes it for a failure of its own."""
+    """Ends a run that was asked to stop. No Exception, so that no library takes it for one of its errors."""
 
 
 class Kept:

@@ -34,7 +34,7 @@ PAUSE, LONG = 1.5, 15.0
 
 
 def sentences(words):
-    """The words in groups, each a segment: a sentence, or less where somebody pauses or speaks for long."""
+    """The words in groups, each a segment: a sentence, or less where a speaker pauses or speaks for long."""
     groups = [[]] if words else []
     for one, following in zip(words, [*words[1:], None]):
         groups[-1].append(one)
