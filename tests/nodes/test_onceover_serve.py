@@ -46,14 +46,34 @@ return {"uses": model["uses"], "was_kept": was_kept, "changed": changed}
 '''
 
 
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "writing-a-node.md"
+# What the example of the page loads.
+LOAD = """
+class Model:
+    uses, resets = 0, 0
+    def transcribe(self, path):
+        self.uses += 1
+        return f"{self.uses} uses, {self.resets} resets"
+    def reset(self):
+        self.resets += 1
+
+def load(name, device, compute_type):
+    return Model()
+"""
+
+
+def program_of(work):
+    body = "".join(f"    {line}\n" for line in work.strip().splitlines())
+    return f"import sys\nimport onceover_node as node\ndef work(run):\n{body}node.main(work)\n"
+
+
 class Worker:
     """A program that serves, as the daemon would hold it."""
 
-    def __init__(self, folder, **variables):
+    def __init__(self, folder, text, **variables):
         self.dir = pathlib.Path(folder)
-        body = "".join(f"    {line}\n" for line in WORK.strip().splitlines())
         program = self.dir / "program.py"
-        program.write_text(f"import sys\nimport onceover_node as node\ndef work(run):\n{body}node.main(work)\n")
+        program.write_text(text, encoding="utf-8")
         self.log = (self.dir / "log").open("wb+")
         self.process = subprocess.Popen(
             [sys.executable, str(program)],
@@ -105,9 +125,9 @@ class Worker:
 
 
 class Serving(NodeTest):
-    def worker(self, **variables):
+    def worker(self, text=program_of(WORK), **variables):
         folder = tempfile.TemporaryDirectory()
-        worker = Worker(folder.name, **variables)
+        worker = Worker(folder.name, text, **variables)
 
         def clear():
             worker.process.kill()
@@ -229,6 +249,14 @@ class Serving(NodeTest):
         answer, lines = worker.answer("r1", fault="secret")
         self.assertEqual(answer["error"]["message"], "the key is ***")
         self.assertNotIn("sesame-token", json.dumps(lines))
+
+    def test_the_example_of_the_page_keeps_its_model(self):
+        blocks = PAGE.read_text(encoding="utf-8").split("```")[1::2]
+        [text] = [block.removeprefix("python\n") for block in blocks if "run.keep(" in block]
+        worker = self.worker(LOAD + text)
+        asked = {"model_name": "base", "audio_path": self.sound()}
+        said = [worker.answer(run_id, **asked)[0]["output"]["output"]["text"] for run_id in ("r1", "r2")]
+        self.assertEqual(said, ["1 uses, 0 resets", "2 uses, 1 resets"])
 
     def test_a_program_that_does_not_serve_keeps_nothing(self):
         ended = self.snippet("a = run.keep(1, list)\nreturn {'same': a is run.keep(1, list), 'keeps': run.keeps(1)}")
