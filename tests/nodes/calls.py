@@ -95,6 +95,8 @@ class Use:
     symbol: str
     positional: int | None = None
     keywords: tuple = ()
+    # Per keyword whose value is a dictionary that is written out: its keys.
+    options: tuple = ()
 
     @property
     def is_call(self):
@@ -108,11 +110,12 @@ class Finder(ast.NodeVisitor):
     def __init__(self, program):
         self.program = program
         self.found = []
+        # The functions around the node that is visited.
         self.functions = []
 
     def root(self, name):
         for function in reversed(self.functions):
-            within = WITHIN.get((self.program, function), {})
+            within = WITHIN.get((self.program, function.name), {})
             if name in within:
                 return within[name]
         return ROOTS[self.program].get(name)
@@ -133,7 +136,7 @@ class Finder(ast.NodeVisitor):
         return None
 
     def visit_FunctionDef(self, node):
-        self.functions.append(node.name)
+        self.functions.append(node)
         self.generic_visit(node)
         self.functions.pop()
 
@@ -143,7 +146,8 @@ class Finder(ast.NodeVisitor):
             is_object = isinstance(node.func, ast.Name) and node.func.id not in CLASSES
             if is_object and symbol.rsplit(".", 1)[-1][:1].isupper():
                 symbol += ".__call__"
-            self.found.append(Use(self.program, node.lineno, symbol, self.positional(node), self.keywords(node)))
+            given = (self.positional(node), self.keywords(node), self.options(node))
+            self.found.append(Use(self.program, node.lineno, symbol, *given))
             if isinstance(node.func, ast.Attribute):
                 self.visit(node.func.value)
             for child in [*node.args, *(keyword.value for keyword in node.keywords)]:
@@ -171,6 +175,38 @@ class Finder(ast.NodeVisitor):
                 raise AssertionError(f"{self.program}:{node.lineno}: COLLECTED does not say what **{inside[0]} can hold")
             names += collected.split()
         return tuple(names)
+
+
+    def options(self, node):
+        found = []
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                continue
+            if isinstance(keyword.value, ast.Dict):
+                found.append((keyword.arg, keys_of(keyword.value)))
+            elif isinstance(keyword.value, ast.Name) and self.functions:
+                keys = keys_put_into(keyword.value.id, self.functions[-1])
+                if keys:
+                    found.append((keyword.arg, keys))
+        return tuple(found)
+
+
+def keys_of(dictionary):
+    return tuple(key.value for key in dictionary.keys if isinstance(key, ast.Constant))
+
+
+def keys_put_into(name, function):
+    """The keys that a function gives a dictionary of this name."""
+    keys = ()
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Assign):
+            continue
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id == name and isinstance(node.value, ast.Dict):
+            keys += keys_of(node.value)
+        if isinstance(target, ast.Subscript) and getattr(target.value, "id", None) == name:
+            keys += (target.slice.value,) if isinstance(target.slice, ast.Constant) else ()
+    return keys
 
 
 def module_of(call):

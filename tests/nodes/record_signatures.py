@@ -212,6 +212,25 @@ def reads(name, packages):
     return any(pattern.search(text) for package in packages for text in package.texts())
 
 
+def defaults(source, symbol, keyword):
+    """The keys of the dictionary that is the default of a parameter."""
+    [made], _ = source.resolve(symbol + ".__init__")
+    names = [one.arg for one in made.args.args]
+    default = made.args.defaults[names.index(keyword) - len(names)]
+    return sorted(calls.keys_of(default))
+
+
+def settings(text):
+    """The keys of a YAML file of nested mappings, with dots."""
+    found, above = [], []
+    for line in text.splitlines():
+        if match := re.match(r"( *)([A-Za-z_]\w*):", line):
+            indent = len(match.group(1))
+            above = [(depth, name) for depth, name in above if depth < indent] + [(indent, match.group(2))]
+            found.append(".".join(name for _, name in above))
+    return sorted(found)
+
+
 def record(folder):
     packages, recorded = {}, {}
     releases = {module: requirement(module) for module in PACKAGES}
@@ -243,7 +262,10 @@ def record(folder):
             others = [package(other) for other in PASSED_ON.get(use.symbol, ())]
             known = {name for name in use.keywords if name not in named and reads(name, [source, *others])}
             one["reads"] = sorted(known | set(one.get("reads", [])))
-    text = json.dumps({"releases": releases, "symbols": recorded}, indent=1, sort_keys=True)
+    separator, parts = "audio_separator.separator.Separator", ("mdx_params", "demucs_params")
+    options = {f"{separator}.{part}": defaults(package("audio_separator"), separator, part) for part in parts}
+    options["rapidocr.RapidOCR.params"] = settings(package("rapidocr").zip.read("rapidocr/config.yaml").decode())
+    text = json.dumps({"options": options, "releases": releases, "symbols": recorded}, indent=1, sort_keys=True)
     # A list of names takes one line.
     text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + " ".join(match.group(1).split()) + "]", text)
     RECORD.write_text(text + "\n")

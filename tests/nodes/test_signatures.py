@@ -54,6 +54,17 @@ class Signatures(unittest.TestCase):
         self.assertEqual(faults, [])
         self.assertGreater(called, 25)
 
+    def test_settings_in_dictionaries_are_ones_that_the_library_has(self):
+        checked = set()
+        for program in calls.ROOTS:
+            for use in calls.uses(program):
+                for keyword, keys in use.options:
+                    known = RECORDED["options"].get(f"{use.symbol}.{keyword}")
+                    if known is not None:
+                        checked.add(f"{use.symbol}.{keyword}")
+                        self.assertEqual(set(keys) - set(known), set(), use)
+        self.assertEqual(checked, set(RECORDED["options"]))
+
     def test_the_recorded_releases_are_the_pinned_ones(self):
         pinned = {module: record_signatures.requirement(module) for module in record_signatures.PACKAGES}
         self.assertEqual(RECORDED["releases"], pinned, "run make signatures")
