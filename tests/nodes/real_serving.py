@@ -33,7 +33,7 @@ def words(text):
 
 
 def word_errors(said, heard):
-    """Words that are wrong, missing or too many, as a part of those that were said."""
+    """Words that are wrong, missing or too many, as a part of the words that were spoken."""
     said, heard = words(said), words(heard)
     same = sum(block.size for block in difflib.SequenceMatcher(None, said, heard, autojunk=False).get_matching_blocks())
     return (max(len(said), len(heard)) - same) / len(said)
