@@ -405,7 +405,7 @@ def fetched(load, *names):
     try:
         return load()
     except Exception as error:
-        kinds = {kind.__name__ for why in _causes(error) for kind in type(why).__mro__}
+        kinds = {kind.__name__ for why in causes(error) for kind in type(why).__mro__}
         models = "the model " + " or ".join(f"'{name}'" for name in names)
         if "GatedRepoError" in kinds:
             raise Failure(
@@ -414,7 +414,7 @@ def fetched(load, *names):
             ) from error
         if "RepositoryNotFoundError" in kinds:
             raise Failure(f"the hub has no {models}, or HF_TOKEN may not see it") from error
-        if kinds & HUB_ERRORS or any("offline mode" in str(why).lower() for why in _causes(error)):
+        if kinds & HUB_ERRORS or any("offline mode" in str(why).lower() for why in causes(error)):
             raise Failure(f"{models} is not on this machine and cannot be fetched: {fetch_in_words(*names)}") from error
         raise
 
@@ -448,7 +448,7 @@ def set_offline():
 HUB_ERRORS = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "HfHubHTTPError", "ConnectionError", "TransportError"}
 
 
-def _causes(error):
+def causes(error):
     """The exception and its causes."""
     while error is not None:
         yield error

@@ -171,11 +171,11 @@ class Server:
                 self.send(line)
             else:
                 run.send(line)
-            if isinstance(error, onceover_node.Failure):
-                return "failed", True
-            # The model may be in any state.
-            self.kept.drop()
-            return "failed", not is_of_the_machine(error)
+            usable = not any(is_of_the_machine(why) for why in onceover_node.causes(error))
+            if not (usable and isinstance(error, onceover_node.Failure)):
+                # The model may be in any state.
+                self.kept.drop()
+            return "failed", usable
         finally:
             if run is not None:
                 run.restore()
@@ -186,6 +186,9 @@ def is_of_the_machine(error):
     """Whether an error leaves the process without a usable GPU, or short of memory that it will not get back."""
     if isinstance(error, MemoryError):
         return True
+    if isinstance(error, onceover_node.Failure):
+        # Its text is for people, and can name a GPU that is not there.
+        return False
     said = f"{type(error).__name__} {error}".lower()
     return any(word in said for word in ("out of memory", "cuda", "cublas", "cudnn"))
 

@@ -33,6 +33,13 @@ if fault == "secret":
     raise node.Failure("the key is " + os.environ["HF_TOKEN"])
 if fault == "broken":
     raise ValueError("a library broke")
+if fault == "no device":
+    raise node.Failure("no CUDA GPU can be used here")
+if fault == "memory in words":
+    try:
+        raise RuntimeError("CUDA out of memory")
+    except RuntimeError as why:
+        raise node.Failure("the model cannot be loaded") from why
 if fault == "memory":
     raise RuntimeError("CUDA out of memory")
 done = 0
@@ -207,10 +214,13 @@ class Serving(NodeTest):
         self.assertEqual(worker.answer("r5")[0]["output"]["output"]["uses"], 1)
 
     def test_a_process_whose_memory_is_not_in_order_says_so_and_ends(self):
-        worker = self.worker()
-        answer, _ = worker.answer("r1", fault="memory")
-        self.assertEqual((answer["ended"]["end"], answer["ended"]["usable"]), ("failed", False))
-        self.assertEqual(worker.process.wait(20), 3)
+        for fault in ("memory", "memory in words"):
+            worker = self.worker()
+            self.assertTrue(worker.answer("r1", fault="no device")[0]["ended"]["usable"])
+            answer, _ = worker.answer("r2", fault=fault)
+            ended = answer["ended"]
+            self.assertEqual((ended["end"], ended["usable"], ended["keeps"]), ("failed", False, False))
+            self.assertEqual(worker.process.wait(20), 3)
 
     def test_what_a_run_changes_is_not_there_for_the_next(self):
         worker = self.worker()
