@@ -19,6 +19,9 @@ if [ ! -e "$ONCEOVER_SPEECH_MODELS/speech/model.bin" ] &&
 	skipped='--skip synchrony::'
 fi
 
+# Programs that keep their models between runs; the figures are printed.
+python3 -B tests/nodes/real_serving.py
+
 if cargo nextest --version >/dev/null 2>&1; then
 	# All packages, so that nothing is built with other features than for `make test`.
 	exec cargo nextest run --locked --profile nodes --workspace -E "$tests" --run-ignored only

@@ -67,6 +67,18 @@ class Run:
         self._facts = {}
         self._told = (-1.0, None)
 
+    def keep(self, key, load):
+        """What `load()` returns, which takes long: a model. A program that takes runs one after another keeps it for the
+        next run with the same key; `key` is a tuple of what the request says of the model."""
+        return load()
+
+    def keeps(self, key):
+        """Whether `keep` has something for this key, so that nothing has to be searched or loaded."""
+        return False
+
+    def at_end(self, undo):
+        """Has `undo()` called when the run ends, if the program goes on after it: for what the run changed of a library."""
+
     def send(self, line):
         """Writes one line of the protocol."""
         text = redacted(json.dumps(line, ensure_ascii=False, allow_nan=False, default=_plain))
@@ -141,16 +153,16 @@ class Run:
 
 
 def main(work):
-    """Runs `work(run)`, which returns the stage's output, and ends the program."""
+    """Runs `work(run)`, which returns the stage's output, and ends the program. With ONCEOVER_SERVE=1 it takes runs one
+    after another instead."""
+    if os.environ.get("ONCEOVER_SERVE", "").strip() == "1":
+        importlib.import_module("onceover_serve").serve(work)
     # A copy of standard output that no library knows and no child gets; their output goes to the log.
     protocol = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     request = sys.stdin.buffer.read()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    _end_on_sigterm()
-    _forget_own_folder()
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TQDM_MININTERVAL", "5")
+    prepare()
     run = None
     try:
         try:
@@ -158,26 +170,45 @@ def main(work):
         except ValueError as why:
             raise Failure(f"the request on standard input is not JSON: {why}") from None
         run = Run(request, protocol)
-        output = {**work(run), **run._facts}
-        if run._warnings:
-            output = {**output, "warnings": output.get("warnings", []) + run._warnings}
-        run.send({"type": "output", "output": output})
+        run.send(output_line(run, work))
         status = 0
     except Exception as error:  # noqa: BLE001, every error is reported
-        if not isinstance(error, Failure):
-            sys.stderr.write(redacted(traceback.format_exc()))
-        line = {"type": "error", "message": in_words(error)}
-        if getattr(error, "limit", None):
-            line["limit"] = error.limit
+        line = error_line(error)
         if run is None:
             protocol.write(json.dumps(line).encode() + b"\n")
         else:
             run.send(line)
         status = 1
-    _exit(protocol, status)
+    leave(protocol, status)
 
 
-def _exit(protocol, status):
+def prepare():
+    """Sets what libraries find: the end on SIGTERM, the search path, quiet variables."""
+    _end_on_sigterm()
+    _forget_own_folder()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TQDM_MININTERVAL", "5")
+
+
+def output_line(run, work):
+    """Does the work; the line with its output."""
+    output = {**work(run), **run._facts}
+    if run._warnings:
+        output = {**output, "warnings": output.get("warnings", []) + run._warnings}
+    return {"type": "output", "output": output}
+
+
+def error_line(error):
+    """The line of a failed run. What is no Failure is a fault of the program, and the log has where it was."""
+    if not isinstance(error, Failure):
+        sys.stderr.write(redacted("".join(traceback.format_exception(type(error), error, error.__traceback__))))
+    line = {"type": "error", "message": in_words(error)}
+    if getattr(error, "limit", None):
+        line["limit"] = error.limit
+    return line
+
+
+def leave(protocol, status):
     """Ends at once: threads that libraries left would keep the program alive."""
     protocol.flush()
     for stream in (sys.stdout, sys.stderr):
@@ -339,8 +370,8 @@ def remote_code_is_trusted():
 
 def offline_without_hub(run, hub=None, seconds=3.0):
     """Checks whether the model hub answers. If not, libraries are set to use models of this machine alone, so that
-        they fail at once instead of trying again for minutes. Must be called before they are imported. Returns whether
-        the hub answers."""
+    they fail at once instead of trying again for minutes. Must be called before they are imported. Returns whether
+    the hub answers."""
     if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "TRUE", "YES", "ON"):
         return False
     proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -365,8 +396,7 @@ def offline_without_hub(run, hub=None, seconds=3.0):
     if why is None:
         return True
     run.log(f"{address.hostname} cannot be reached ({why}): only models on this machine are used")
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    set_offline()
     return False
 
 
@@ -375,7 +405,7 @@ def fetched(load, *names):
     try:
         return load()
     except Exception as error:
-        kinds = {kind.__name__ for why in _causes(error) for kind in type(why).__mro__}
+        kinds = {kind.__name__ for why in causes(error) for kind in type(why).__mro__}
         models = "the model " + " or ".join(f"'{name}'" for name in names)
         if "GatedRepoError" in kinds:
             raise Failure(
@@ -384,29 +414,41 @@ def fetched(load, *names):
             ) from error
         if "RepositoryNotFoundError" in kinds:
             raise Failure(f"the hub has no {models}, or HF_TOKEN may not see it") from error
-        if kinds & HUB_ERRORS or any("offline mode" in str(why).lower() for why in _causes(error)):
+        if kinds & HUB_ERRORS or any("offline mode" in str(why).lower() for why in causes(error)):
             raise Failure(f"{models} is not on this machine and cannot be fetched: {fetch_in_words(*names)}") from error
         raise
 
 
-def hub_folder(run, name, service, owners=None):
-    """The folder of a model: below the models folder, or of the Hugging Face hub, fetched if it is not on this
-        machine. Must be called before libraries that ask the hub are imported."""
-    found = model(name, owners)
-    if found != name:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        return found
+def hub_folders(run, names, service, owners=None, more=()):
+    """The folders of models, in the order of their names: below the models folder, or of the Hugging Face hub, fetched if
+    they are not on this machine. `more` names models that the library itself fetches. Only if nothing of them all is the
+    hub's are libraries kept from asking it. Must be called before libraries that ask the hub are imported."""
+    folders = [model(name, owners) for name in names]
+    missing = [name for name, folder in zip(names, folders, strict=True) if folder == name]
+    if not missing and not more:
+        set_offline()
+        return folders
     offline_without_hub(run)
-    run.progress(0, f"looking for {name}")
-    hub = library("huggingface_hub", service)
-    return fetched(lambda: hub.snapshot_download(name), name)
+    if missing:
+        hub = library("huggingface_hub", service)
+    for at, name in enumerate(names):
+        if name in missing:
+            run.progress(0, f"looking for {name}")
+            folders[at] = fetched(lambda name=name: hub.snapshot_download(name), name)
+    return folders
+
+
+def set_offline():
+    """Keeps libraries from asking the hub. They read this when they are imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 
 # Classes of huggingface_hub and of what it calls, for a file that is not here and cannot be fetched.
 HUB_ERRORS = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "HfHubHTTPError", "ConnectionError", "TransportError"}
 
 
-def _causes(error):
+def causes(error):
     """The exception and its causes."""
     while error is not None:
         yield error

@@ -27,6 +27,26 @@ def segment(position, start, end, text, words=None, **more):
     return plain
 
 
+ENDS = ".?!。？！…"
+CLOSING = " \"'”’)）》」』"
+# Seconds of silence between two words that end a segment, and of speech after which any mark does.
+PAUSE, LONG = 1.5, 15.0
+
+
+def sentences(words):
+    """The words in groups, each a segment: a sentence, or less where a speaker pauses or speaks for long."""
+    groups = [[]] if words else []
+    for one, following in zip(words, [*words[1:], None]):
+        groups[-1].append(one)
+        if following is None:
+            break
+        mark = one["word"].rstrip(CLOSING)[-1:]
+        ended = mark in ENDS or (not mark.isalnum() and one["end"] - groups[-1][0]["start"] > LONG)
+        if ended or following["start"] - one["end"] > PAUSE:
+            groups.append([])
+    return groups
+
+
 def statistics(segments, seconds):
     """Counts of a transcript, and the seconds it took."""
     total = sum(max(s["end"] - s["start"], 0.0) for s in segments)

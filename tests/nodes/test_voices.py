@@ -28,8 +28,8 @@ class Separation(NodeTest):
     def test_the_table_chooses_the_model_and_a_name_wins(self):
         for given, chosen in (
             ({}, ("default", "htdemucs.yaml")),
-            ({"quality_mode": "high_quality"}, ("high_quality", "htdemucs_6s.yaml")),
-            ({"quality_mode": "fast"}, ("fast", "htdemucs_ft.yaml")),
+            ({"quality_mode": "high_quality"}, ("high_quality", "htdemucs_ft.yaml")),
+            ({"quality_mode": "fast"}, ("fast", "htdemucs.yaml")),
             ({"model_type": "mdx"}, ("default", "UVR-MDX-NET-Inst_HQ_5.onnx")),
             ({"model_type": "mdx", "quality_mode": "high_quality"}, ("high_quality", "UVR-MDX-NET-Voc_FT.onnx")),
             ({"model_type": "mdx", "quality_mode": "fast"}, ("fast", "UVR-MDX-NET-Inst_3.onnx")),

@@ -45,23 +45,33 @@ def transcribe(run):
             "input_data.remote_code names code to run, which only the operator can allow, with "
             "ONCEOVER_TRUST_REMOTE_CODE=1 in the daemon's environment"
         )
-    there = onceover_node.offline_without_hub(run, HUB)
-    run.progress(0, "loading the library")
-    # The weights are searched before anything that takes long is loaded.
-    folders = {part: folder(run, given, run.input.get(MODELS[part]), there) for part, given in wanted.items()}
+    # The library takes this where it is made, and ignores it where it transcribes.
+    own = {"merge_length_s": run.input.get("merge_length_s", 15)}
+    if trusted and run.input.get("remote_code"):
+        own["remote_code"] = run.input["remote_code"]
+    asked_of_it = {**wanted, **own, "device": run.input.get("device", "auto")}
+    key = tuple(sorted((part, value, run.input.get(MODELS.get(part, ""))) for part, value in asked_of_it.items()))
+    folders = {}
+    if not run.keeps(key):
+        there = onceover_node.offline_without_hub(run, HUB)
+        run.progress(0, "loading the library")
+        # The weights are searched before anything that takes long is loaded.
+        folders = {part: folder(run, given, run.input.get(MODELS[part]), there) for part, given in wanted.items()}
     torch = onceover_node.library("torch", SERVICE)
     library = onceover_node.library("funasr", SERVICE)
     device = onceover_node.device(run.input.get("device", "auto"), torch.cuda.is_available())
     run.progress(2, f"loading {name}")
-    more = {"remote_code": run.input["remote_code"]} if trusted and run.input.get("remote_code") else {}
-    model = library.AutoModel(
-        model=folders.pop("model_name"),
-        **folders,
-        **more,
-        device="cuda:0" if device == "cuda" else "cpu",
-        trust_remote_code=trusted,
-        disable_update=True,
-        disable_pbar=True,
+    model = run.keep(
+        key,
+        lambda: library.AutoModel(
+            model=folders.pop("model_name"),
+            **folders,
+            **own,
+            device="cuda:0" if device == "cuda" else "cpu",
+            trust_remote_code=trusted,
+            disable_update=True,
+            disable_pbar=True,
+        ),
     )
     with onceover_sound.decoded(run, "audio_path") as (sound, duration):
         samples = read_samples(sound)
@@ -75,11 +85,11 @@ def transcribe(run):
             input=samples,
             batch_size_s=run.input.get("batch_size_s", 60),
             merge_vad=run.input.get("merge_vad", True),
-            merge_length_s=run.input.get("merge_length_s", 15),
             use_itn=run.input.get("use_itn", True),
             hotword=" ".join(hotwords),
-            # Sentences with times, where there is a model for punctuation.
-            sentence_timestamp="punc_model" in folders,
+            # Sentences with times; of a recogniser without times of words and without a model for punctuation, the
+            # pieces of speech.
+            sentence_timestamp=True,
             **asked,
         )
         seconds = time.monotonic() - begun
@@ -89,7 +99,7 @@ def transcribe(run):
         segments_of(result, duration, words),
         audio=run.input["audio_path"],
         duration=duration,
-        language=run.input.get("language") or result.get("language"),
+        language=language_of(run.input.get("language"), result),
         words=words,
         model=name,
         device=device,
@@ -169,6 +179,7 @@ def read_samples(path):
 def count_samples(model, run, total):
     """Reports how much of the sound the recogniser has processed: it gets the sound in pieces of speech."""
     infer, done = model.inference, [0]
+    run.at_end(lambda: vars(model).pop("inference", None))
 
     def counted(pieces, *args, model=None, **more):
         answer = infer(pieces, *args, model=model, **more)
@@ -181,11 +192,29 @@ def count_samples(model, run, total):
     model.inference = counted
 
 
+# What SenseVoice puts before each piece beside its text: `<|zh|><|NEUTRAL|><|Speech|><|withitn|>`. A model for punctuation
+# that gets these puts blanks into them.
+TAG = re.compile(r"<\s*\|([^|<>]*)\|\s*>")
+SPOKEN = ("zh", "en", "yue", "ja", "ko")
+
+
+def untagged(text):
+    return TAG.sub("", text or "")
+
+
+def language_of(asked, result):
+    """The language that was asked for, else the one that the library names or tags the text with."""
+    if asked and asked != "auto":
+        return asked
+    tags = (tag.strip().lower() for tag in TAG.findall(result.get("text") or ""))
+    return result.get("language") or next((tag for tag in tags if tag in SPOKEN), None)
+
+
 def segments_of(result, duration, with_words):
     """Segments of what the library answers (times in milliseconds): its sentences, else one segment."""
     segments = []
     for sentence in result.get("sentence_info") or []:
-        text = sentence.get("text") or sentence.get("sentence") or ""
+        text = untagged(sentence.get("text") or sentence.get("sentence"))
         more = {}
         if sentence.get("spk") is not None:
             more["speaker"] = f"SPEAKER_{int(sentence['spk']):02d}"
@@ -193,7 +222,7 @@ def segments_of(result, duration, with_words):
         if text.strip():
             start, end = sentence["start"] / 1000, sentence["end"] / 1000
             segments.append(transcript.segment(len(segments), start, end, text, words, **more))
-    text = (result.get("text") or "").strip()
+    text = untagged(result.get("text")).strip()
     if segments or not text:
         return segments
     times = result.get("timestamp") or []

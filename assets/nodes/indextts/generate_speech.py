@@ -28,12 +28,15 @@ def generate(run):
     vector = emotions(run.input.get("emotion_vector"))
     name = run.require("model_name")
     run.progress(0, "loading the library")
-    folder = onceover_node.hub_folder(run, name, SERVICE, OWNERS)
+    key = (name, run.input.get("device", "auto"), run.input.get("use_fp16", False))
+    folder = None
+    if not run.keeps(key):
+        [folder] = onceover_node.hub_folders(run, [name], SERVICE, OWNERS, COMPANIONS)
     torch = onceover_node.library("torch", SERVICE)
     library = onceover_node.library("indextts", SERVICE)
     device = onceover_node.device(run.input.get("device", "auto"), torch.cuda.is_available())
     run.progress(5, f"loading {name}")
-    engine = load(library, folder, device, run.input.get("use_fp16", False))
+    engine = run.keep(key, lambda: load(library, folder, device, run.input.get("use_fp16", False)))
     begun = time.monotonic()
     with onceover_sound.decoded(run, "spk_audio_prompt", RATE) as (voice, _):
         # The library takes a voice, a vector or a text to guide it; without any, the voice of the speaker.

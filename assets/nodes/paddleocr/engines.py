@@ -53,6 +53,13 @@ def start(run):
                 f"neither RapidOCR nor PaddleOCR is installed; install one with: onceoverd nodes install {SERVICE}"
             )
         wanted = installed[0]
+    settings = ("device", "language", "detection_model", "recognition_model")
+    read = run.keep((wanted, *map(run.input.get, settings)), lambda: _started(run, wanted))
+    run.log(f"reading with {wanted}")
+    return wanted, read
+
+
+def _started(run, wanted):
     run.progress(0, f"loading {wanted}")
     library = onceover_node.library(wanted, SERVICE)
     try:
@@ -65,8 +72,7 @@ def start(run):
         raise onceover_node.Failure(
             f"{wanted} cannot be started, so nothing was read: {onceover_node.in_words(why)}{_advice(run, wanted)}"
         ) from why
-    run.log(f"reading with {wanted}")
-    return wanted, read
+    return read
 
 
 def _advice(run, engine):

@@ -4,6 +4,7 @@ makers."""
 import hashlib
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -81,20 +82,17 @@ def on_this_machine(run, name, sound, limits):
     """Turns by pyannote.audio, and the seconds it took."""
     # Without this, the library would report its use to its makers.
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
-    folder = onceover_node.hub_folder(run, name, SERVICE, OWNERS)
+    key = (name, run.input.get("device", "auto"))
+    folder = None
+    if not run.keeps(key):
+        [folder] = onceover_node.hub_folders(run, [name], SERVICE, OWNERS, named_by(onceover_node.local_model(name)))
     run.progress(1, "loading the library")
     torch = onceover_node.library("torch", SERVICE)
     library = onceover_node.library("pyannote.audio", SERVICE)
     device = onceover_node.device(run.input.get("device", "auto"), torch.cuda.is_available())
     run.progress(5, f"loading {name}")
-    try:
-        pipeline = onceover_node.fetched(lambda: library.Pipeline.from_pretrained(folder), name)
-    except (KeyError, TypeError, ValueError, FileNotFoundError) as why:
-        raise onceover_node.Failure(
-            f"the model in {folder} cannot be loaded; it must be a pipeline of pyannote.audio 4, with its config.yaml and "
-            f"the folders that it names: {onceover_node.in_words(why)}"
-        ) from why
-    pipeline.to(torch.device("cuda:0" if device == "cuda" else "cpu"))
+    place = torch.device("cuda:0" if device == "cuda" else "cpu")
+    pipeline = run.keep(key, lambda: load(library, name, folder, place))
     with wave.open(sound, "rb") as opened:
         raw = bytearray(opened.readframes(opened.getnframes()))
     samples = torch.frombuffer(raw, dtype=torch.int16).float().div(32768).unsqueeze(0)
@@ -111,6 +109,27 @@ def on_this_machine(run, name, sound, limits):
     annotation = getattr(answer, "speaker_diarization", answer)
     turns = [(turn.start, turn.end, speaker) for turn, _, speaker in annotation.itertracks(yield_label=True)]
     return turns, time.monotonic() - begun
+
+
+def load(library, name, folder, place):
+    try:
+        pipeline = onceover_node.fetched(lambda: library.Pipeline.from_pretrained(folder), name)
+    except (KeyError, TypeError, ValueError, FileNotFoundError) as why:
+        raise onceover_node.Failure(
+            f"the model in {folder} cannot be loaded; it must be a pipeline of pyannote.audio 4, with its config.yaml and "
+            f"the folders that it names: {onceover_node.in_words(why)}"
+        ) from why
+    pipeline.to(place)
+    return pipeline
+
+
+def named_by(folder):
+    """Models of the hub that the config.yaml of a pipeline names, which the library fetches."""
+    try:
+        text = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace") if folder else ""
+    except OSError:
+        return []
+    return re.findall(rf"^[^#\n]*[:\s][\"']?((?:{'|'.join(OWNERS)})/[\w.-]+)", text, re.MULTILINE)
 
 
 def by_service(run, name, sound, limits):

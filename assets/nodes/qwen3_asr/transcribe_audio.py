@@ -11,8 +11,12 @@ import onceover_transcript as transcript
 
 SERVICE = "qwen3_asr"
 RATE = 16000
-# Seconds of sound given to the model at a time: what its aligner takes at most.
-PIECE = 180
+# Seconds of a piece of sound: what the aligner takes at most, and what leaves the model enough to go by.
+LONGEST, SHORTEST = 180, 30
+# Batches that a sound is cut into if it is long enough: progress is reported after each.
+STEPS = 20
+# Pieces that a GPU works on at a time, if the request says no other number.
+BATCH = 8
 # Makers whose models a request may name.
 OWNERS = ("Qwen",)
 
@@ -63,22 +67,28 @@ def transcribe(run):
     aligner = run.require("forced_aligner_model") if words else None
     run.progress(0, "loading the library")
     # The weights are searched before anything that takes long is loaded.
-    folder = onceover_node.hub_folder(run, name, SERVICE, OWNERS)
-    aligner_folder = onceover_node.hub_folder(run, aligner, SERVICE, OWNERS) if words else None
+    key = (name, aligner, asked, *(run.input.get(one) for one in ("device", "max_model_len", "gpu_memory_utilization")))
+    folder = aligner_folder = None
+    if not run.keeps(key):
+        names = [name, aligner] if words else [name]
+        folder, aligner_folder = [*onceover_node.hub_folders(run, names, SERVICE, OWNERS), None][:2]
     torch = onceover_node.library("torch", SERVICE)
     device = onceover_node.device(run.input.get("device", "auto"), torch.cuda.is_available())
     backend = choose_backend(asked, device, has_vllm)
     library = onceover_node.library("qwen_asr", SERVICE)
     run.progress(2, f"loading {name}")
-    model = load(run, library, torch, folder, aligner_folder, backend, device)
+    model = run.keep(key, lambda: load(run, library, torch, folder, aligner_folder, backend, device))
     with onceover_sound.decoded(run, "audio_path", RATE) as (sound, duration):
         run.progress(5, "transcribing")
         begun = time.monotonic()
         pieces = []
-        for samples, offset in pieces_of(sound):
-            answer = model.transcribe(audio=(samples, RATE), language=language, return_time_stamps=words)[0]
-            pieces.append(as_piece(answer, offset, len(samples) / RATE))
-            done = offset + len(samples) / RATE
+        size = run.input.get("batch_size") or (BATCH if device == "cuda" else 1)
+        for batch in batches(pieces_of(sound, piece_length(duration, size)), size):
+            sounds = [(samples, RATE) for samples, _ in batch]
+            answers = model.transcribe(audio=sounds, language=language, return_time_stamps=words)
+            for answer, (samples, offset) in zip(answers, batch, strict=True):
+                pieces.append(as_piece(answer, offset, len(samples) / RATE))
+            done = pieces[-1]["end"]
             run.progress(5 + 94 * min(done / duration, 1.0), f"{done:.0f} of {duration:.0f} s")
         seconds = time.monotonic() - begun
     return finish(run, pieces, duration, words, name, backend, device, seconds)
@@ -119,7 +129,10 @@ def load(run, library, torch, folder, aligner, backend, device):
     }
     aligned = {"forced_aligner": aligner, "forced_aligner_kwargs": place} if aligner else {}
     if backend == "transformers":
-        return library.Qwen3ASRModel.from_pretrained(folder, max_new_tokens=4096, **aligned, **place)
+        # A batch is as large as what one call is given.
+        return library.Qwen3ASRModel.from_pretrained(
+            folder, max_new_tokens=4096, max_inference_batch_size=-1, **aligned, **place
+        )
     if not has_vllm():
         raise onceover_node.Failure(
             "input_data.backend is 'vllm', which is not installed; add it with: "
@@ -134,14 +147,25 @@ def load(run, library, torch, folder, aligner, backend, device):
     )
 
 
-def pieces_of(path):
+def piece_length(duration, size):
+    """The seconds of a piece, so that there are about STEPS batches of `size` pieces."""
+    return min(max(duration / (STEPS * size), SHORTEST), LONGEST)
+
+
+def batches(pieces, size):
+    """The pieces by so many at a time."""
+    pieces = list(pieces)
+    return [pieces[at : at + size] for at in range(0, len(pieces), size)]
+
+
+def pieces_of(path, length):
     """The sound in pieces, cut where it is most quiet: samples from -1 to 1 and the second each begins at."""
     numpy = onceover_node.library("numpy", SERVICE)
     with wave.open(path, "rb") as sound:
         raw = sound.readframes(sound.getnframes())
     samples = numpy.frombuffer(raw, dtype="<i2").astype("float32") / 32768.0
     cut = onceover_node.library("qwen_asr.inference.utils", SERVICE).split_audio_into_chunks
-    return cut(wav=samples, sr=RATE, max_chunk_sec=PIECE)
+    return cut(wav=samples, sr=RATE, max_chunk_sec=length)
 
 
 def as_piece(answer, offset, length):
@@ -220,12 +244,6 @@ def join(texts):
     return whole
 
 
-ENDS = ".?!。？！…"
-CLOSING = " \"'”’)）》」』"
-# Seconds of silence between two words that end a segment, and of speech after which any mark does.
-PAUSE, LONG = 1.5, 15.0
-
-
 def segments_of(piece, with_words):
     """Segments of a piece: its sentences if words have times, else all of it as one."""
     text = piece["text"].strip()
@@ -234,19 +252,9 @@ def segments_of(piece, with_words):
     words = words_of(text, piece["times"]) if with_words else []
     if not words:
         return [transcript.segment(0, piece["start"], piece["end"], text, [] if with_words else None)]
-    groups = [[]]
-    for position, one in enumerate(words):
-        groups[-1].append(one)
-        following = words[position + 1] if position + 1 < len(words) else None
-        if following is None:
-            break
-        mark = one["word"].rstrip(CLOSING)[-1:]
-        ended = mark in ENDS or (not mark.isalnum() and one["end"] - groups[-1][0]["start"] > LONG)
-        if ended or following["start"] - one["end"] > PAUSE:
-            groups.append([])
     return [
         transcript.segment(0, group[0]["start"], group[-1]["end"], "".join(one["word"] for one in group).strip(), group)
-        for group in groups
+        for group in transcript.sentences(words)
     ]
 
 

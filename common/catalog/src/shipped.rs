@@ -27,6 +27,7 @@ pub fn shipped() -> Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Fallback;
 
     /// By service, as the older system names them; its utility tasks are no nodes.
     const OF_THE_OLDER_SYSTEM: [(&str, &str); 9] = [
@@ -70,5 +71,24 @@ mod tests {
             .filter(|name| catalog.get(name).is_none())
             .collect();
         assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
+    fn nodes_that_need_a_transcript_take_that_of_the_task() {
+        let catalog = shipped();
+        let needed: Vec<_> = catalog
+            .iter()
+            .flat_map(|node| node.parameters.iter().map(move |parameter| (node, parameter)))
+            .filter(|(_, parameter)| parameter.name == "segments_file" && parameter.required)
+            .collect();
+        let names: Vec<_> = needed.iter().map(|(node, _)| node.name.as_str()).collect();
+        assert!(names.contains(&"wservice.translate_subtitles"), "{names:?}");
+        for (node, parameter) in needed {
+            for transcribing in ["faster_whisper", "funasr", "qwen3_asr"] {
+                let source = format!("{transcribing}.transcribe_audio");
+                let takes = |fallback: &Fallback| fallback.node.as_str() == source && fallback.field == "segments_file";
+                assert!(parameter.fallbacks.iter().any(takes), "{} and {source}", node.name);
+            }
+        }
     }
 }
