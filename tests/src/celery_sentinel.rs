@@ -2,6 +2,7 @@
 //! master when the master is lost.
 
 use std::{
+    collections::HashMap,
     fs,
     process::{Child, Command, Stdio},
 };
@@ -68,8 +69,13 @@ impl ReplicatedBroker {
             let mut sentinel = client.get_multiplexed_async_connection().await.ok()?;
             let mut question = redis::cmd("SENTINEL");
             question.arg("REPLICAS").arg(MASTER);
-            let known: Vec<redis::Value> = question.query_async(&mut sentinel).await.ok()?;
-            (!known.is_empty()).then_some(())
+            let known: Vec<HashMap<String, String>> = question.query_async(&mut sentinel).await.ok()?;
+            // Before the replica has answered itself, it is not chosen.
+            let has_answered = |replica: &HashMap<String, String>| {
+                let is = |field: &str, wanted: &str| replica.get(field).is_some_and(|value| value == wanted);
+                is("master-link-status", "ok") && replica.get("runid").is_some_and(|run| !run.is_empty())
+            };
+            known.iter().any(has_answered).then_some(())
         })
         .await;
     }

@@ -44,7 +44,7 @@ async fn celery_a_daemon_that_is_killed_and_started_joins_what_runs_and_sends_no
 #[tokio::test]
 async fn celery_a_message_that_was_journalled_and_not_sent_is_sent_by_the_next_owner_as_the_same_attempt() {
     let broker = CeleryBroker::start().await;
-    let _worker = single("w1").start(&broker).await;
+    let _worker = single("w1").env("WORKER_ACKS", "late").start(&broker).await;
     let mut daemon = builder(&broker).start().await;
     daemon.submit("busy", WRITE, json!({"seconds": 2})).await;
     begun(&daemon, "busy", WRITE).await;

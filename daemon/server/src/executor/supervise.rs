@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    pin::pin,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -145,8 +144,10 @@ impl Executor {
         let inner = self.0;
         let mut runs = JoinSet::new();
         let mut rechecks = inner.parts.bus.rechecks();
-        // Beside the loop: a check of many records takes long, and runs begin meanwhile.
-        let mut sweeps = pin!(inner.sweep_regularly());
+        // Beside the loop: a check of many records takes long, and runs begin meanwhile. On a separate task, since what the
+        // loop waits for may be held by a sweep that nobody polls; it ends when this is dropped.
+        let mut sweeps = JoinSet::new();
+        sweeps.spawn(Arc::clone(&inner).sweep_regularly());
         // A claim whose answer was lost is answered again.
         let mut claims = inner.sweep_ticks();
         let mut draining = false;
@@ -161,13 +162,12 @@ impl Executor {
                 () = inner.draining.cancelled(), if !draining => draining = true,
                 Some(_) = runs.join_next(), if !runs.is_empty() => {}
                 task = rechecks.recv() => inner.recheck_runs(task.ok().as_ref()),
-                // They never end.
-                () = &mut sweeps => {}
                 _ = claims.tick() => inner.claim_all(&WantedQueues::All, &mut runs).await,
                 // Last: there may always be one more.
                 wanted = inner.parts.bus.run_wanted() => inner.claim_all(&wanted, &mut runs).await,
             }
         }
+        sweeps.shutdown().await;
         while runs.join_next().await.is_some() {}
         inner.hand_back().await;
     }
@@ -181,8 +181,8 @@ impl Inner {
         ticks
     }
 
-    /// Sweeps for as long as it is polled.
-    async fn sweep_regularly(&self) {
+    /// Sweeps until it is aborted.
+    async fn sweep_regularly(self: Arc<Self>) {
         let mut ticks = self.sweep_ticks();
         let mut repaired = None;
         loop {
