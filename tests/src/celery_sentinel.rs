@@ -110,9 +110,10 @@ impl ReplicatedBroker {
 
     /// Waits until the replica is the master.
     pub async fn until_failed_over(&self) {
-        let replica = self.replica.connect().await;
+        let client = redis::Client::open(self.replica.url(0)).expect("a URL");
         eventually("the replica is the master", || async {
-            let mut replica = replica.clone();
+            // The Sentinel closes the connections of a server that it makes the master.
+            let mut replica = client.get_multiplexed_async_connection().await.ok()?;
             let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut replica).await.ok()?;
             matches!(role.first(), Some(redis::Value::BulkString(name)) if name == b"master").then_some(())
         })
