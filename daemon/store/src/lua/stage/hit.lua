@@ -81,6 +81,7 @@ if not args.requests then return { try_request() } end
 local position = 1
 while ARGV[position] ~= 'task' do position = position + 2 end
 local answers = {}
+-- luacheck: globals args
 while ARGV[position] do
   args.in_files, args.count = nil, nil
   repeat
