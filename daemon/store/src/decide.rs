@@ -348,7 +348,7 @@ impl Store {
             url: submit.callback,
             host: submit.callback_host,
             hit_delivery: submit.callback.map(|_| submit.delivery),
-            sources: (!submit.sources.is_empty()).then(|| Json(submit.sources)),
+            sources: (!submit.sources.is_empty()).then_some(Json(submit.sources)),
             most_callbacks: submit.callback.map(|_| self.options.bounds.callbacks),
             most_input: self.options.bounds.task_input,
             full: self.is_nearly_full(),

@@ -23,7 +23,11 @@ fn wanted(variable: &str, short: usize) -> usize {
 /// Every second worker acknowledges late, so that what it held is also delivered again.
 async fn start_worker(broker: &CeleryBroker, number: usize) -> CeleryWorker {
     let start = WorkerStart::named(&format!("w{number}"));
-    let start = if number % 2 == 0 { start } else { start.acks_late() };
+    let start = if number.is_multiple_of(2) {
+        start
+    } else {
+        start.acks_late()
+    };
     start.start(broker).await
 }
 

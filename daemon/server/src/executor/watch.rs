@@ -23,7 +23,6 @@ const FIRST_HEARTBEAT: Duration = Duration::from_millis(100);
 const NO_PROGRESS: Duration = Duration::from_secs(3600);
 
 /// How a run ended, for its stage.
-#[expect(clippy::large_enum_variant, reason = "there is one of a run")]
 pub(super) enum RunEnd {
     With(Outcome),
     /// Cancelled, deleted or superseded: nothing to write, the slot to give back.
