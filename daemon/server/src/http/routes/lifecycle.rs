@@ -176,7 +176,7 @@ async fn explain_reuse(
 #[utoipa::path(post, path = "/v1/tasks/{task_id}/stages/{task_name}/reuse", tag = "tasks",
     params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path)), request_body = ExplainRequest,
     responses((status = 200, description = "What a submit would do now, and why", body = ReuseExplanation),
-        (status = 422), (status = 503)))]
+        (status = 400), (status = 413), (status = 422), (status = 503)))]
 async fn explain_input(
     State(submissions): State<Arc<Submissions>>,
     State(explanations): State<Arc<Explanations>>,
