@@ -190,18 +190,3 @@ fn parse_stats(line: &str) -> Option<(String, CallTotals)> {
     };
     Some((name.to_owned(), totals))
 }
-
-/// Seconds of processor time that a Redis has used.
-pub async fn cpu_of_redis(redis: &mut MultiplexedConnection) -> f64 {
-    let info: String = redis::cmd("INFO")
-        .arg("cpu")
-        .query_async(redis)
-        .await
-        .expect("Redis answers");
-    let seconds = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|seconds| seconds.trim().parse::<f64>().ok())
-            .unwrap_or_else(|| panic!("Redis names no {name}"))
-    };
-    seconds("used_cpu_user:") + seconds("used_cpu_sys:")
-}

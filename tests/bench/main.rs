@@ -9,7 +9,6 @@ mod costs;
 mod http;
 mod parts;
 mod probe;
-mod process;
 mod setup;
 mod table;
 mod wrk;

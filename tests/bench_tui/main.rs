@@ -9,9 +9,6 @@
 #[allow(dead_code)]
 #[path = "../bench/http.rs"]
 mod http;
-#[allow(dead_code)]
-#[path = "../bench/process.rs"]
-mod process;
 #[path = "../bench/table.rs"]
 mod table;
 

@@ -5,12 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onceover_tests::program;
+use onceover_tests::{processes::ProcessMemory, program};
 
 use crate::{
     BenchTui,
     changes::ChangeLoad,
-    process::Memory,
     pty::Pty,
     table::{Goal, percentile, spread},
 };
@@ -44,7 +43,7 @@ fn percent(used: Duration, time: Duration) -> f64 {
 /// the daemon needs for it.
 pub fn measure_rows(bench: &mut BenchTui) {
     let (client, pid) = (bench.daemon.client.clone(), bench.daemon.pid());
-    let before = Memory::of_process(pid).anonymous;
+    let before = ProcessMemory::of_process(pid).anonymous;
     let (took, mut redis_waits, mut daemon_waits) = bench.runtime.block_on(async {
         let mut redis = bench.daemon.redis().await;
         let reader = client.clone();
@@ -71,7 +70,7 @@ pub fn measure_rows(bench: &mut BenchTui) {
         }
         (read.await.expect("it reads"), redis_waits, daemon_waits)
     });
-    let grown = Memory::of_process(pid).anonymous - before;
+    let grown = ProcessMemory::of_process(pid).anonymous - before;
     let p99 = |waits: &mut Vec<Duration>| {
         waits.sort_unstable();
         percentile(waits, 99)

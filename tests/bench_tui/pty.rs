@@ -11,12 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use onceover_tests::processes::{CpuTime, ProcessMemory};
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
-
-use crate::process::{CpuTime, Memory};
 
 const FRAME_BEGIN: &[u8] = b"\x1b[?2026h";
 const FRAME_END: &[u8] = b"\x1b[?2026l";
@@ -195,7 +194,7 @@ impl Pty {
 
     /// Megabytes in memory.
     pub fn resident(&self) -> f64 {
-        Memory::of_process(self.pid()).resident
+        ProcessMemory::of_process(self.pid()).resident
     }
 }
 

@@ -22,13 +22,6 @@ async fn redis_answers<T: redis::FromRedisValue>(daemon: &Daemon, words: &[&str]
         .expect("Redis answers")
 }
 
-async fn used_memory(daemon: &Daemon) -> u64 {
-    let info: String = redis_answers(daemon, &["INFO", "memory"]).await;
-    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    used.and_then(|used| used.trim().parse().ok())
-        .expect("Redis tells its memory")
-}
-
 fn body(task: &str, node: &str, input: Value) -> Value {
     json!({"task_id": task, "task_name": node, "input_data": input})
 }
@@ -131,7 +124,7 @@ async fn o4_an_input_that_is_too_large_is_refused_with_the_field() {
 async fn an_input_is_kept_twice_however_many_are_told_of_it() {
     let daemon = Daemon::builder().config(CALLS).start().await;
     let hook = Hook::start(|_, _| 500.into()).await;
-    let before = used_memory(&daemon).await;
+    let before = daemon.redis_memory().await;
     let input = json!({"text": "x".repeat(3_000_000), "output": {"value": 1}});
     for task in ["t1", "t2", "t3"] {
         for path in ["/a", "/b"] {
@@ -150,7 +143,7 @@ async fn an_input_is_kept_twice_however_many_are_told_of_it() {
         3_000_000
     );
     let grown = eventually("what was sent to be freed", || async {
-        let grown = used_memory(&daemon).await.saturating_sub(before);
+        let grown = daemon.redis_memory().await.saturating_sub(before);
         (grown < 9_000_000 * 5 / 2).then_some(grown)
     })
     .await;
@@ -189,7 +182,7 @@ async fn redis_that_is_nearly_full_takes_nothing_new_and_lets_runs_end() {
     daemon.submit("t1", WAIT, json!({"until": "go"})).await;
     daemon.until("t1", WAIT, StageState::Running).await;
     let _: u64 = redis_answers(&daemon, &["SETRANGE", "filler", "40000000", "x"]).await;
-    let limit = (used_memory(&daemon).await * 100 / 94).to_string();
+    let limit = (daemon.redis_memory().await * 100 / 94).to_string();
     let _: () = redis_answers(&daemon, &["CONFIG", "SET", "maxmemory", &limit]).await;
     let tries = std::sync::atomic::AtomicU32::new(0);
     // Another task each time: one that was taken before it was known would be a hit.

@@ -337,17 +337,6 @@ impl Daemon {
         json.map_or(Value::Null, |json| serde_json::from_str(&json).expect("JSON"))
     }
 
-    /// Process id of the Redis it uses.
-    pub async fn redis_pid(&self) -> i32 {
-        let info: String = redis::cmd("INFO")
-            .arg("server")
-            .query_async(&mut self.redis().await)
-            .await
-            .expect("Redis answers");
-        let pid = info.lines().find_map(|line| line.strip_prefix("process_id:"));
-        pid.and_then(|pid| pid.parse().ok()).expect("Redis tells its pid")
-    }
-
     /// Waits until nothing runs and nothing waits.
     pub async fn idle(&self) {
         until_equal("runs that wait or run", 0, || async {

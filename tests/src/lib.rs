@@ -12,8 +12,10 @@ pub mod http_proxy;
 pub mod internet;
 pub mod media;
 pub mod model;
+pub mod processes;
 pub mod proxy;
 pub mod redis_calls;
+pub mod redis_info;
 pub mod redis_server;
 pub mod reference;
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use redis::aio::MultiplexedConnection;
 
-use crate::daemon::Daemon;
+use crate::{daemon::Daemon, redis_info::read_info};
 
 /// Calls of the commands whose names, with a colon after them, are wanted; those of scripts included.
 pub async fn calls_of(redis: &mut MultiplexedConnection, is_wanted: impl Fn(&str) -> bool) -> u64 {
-    let info: String = redis::cmd("INFO").arg("commandstats").query_async(redis).await.unwrap();
+    let info = read_info(redis, "commandstats").await;
     let calls = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
     let lines = info.lines().filter_map(|line| line.strip_prefix("cmdstat_"));
     lines.filter(|line| is_wanted(line)).filter_map(calls).sum()

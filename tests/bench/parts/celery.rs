@@ -9,6 +9,8 @@ use std::{
 use onceover_tests::{
     Daemon, DaemonBuilder,
     celery_workers::{CeleryBroker, WorkerStart, celery_sources, install_celery},
+    processes::CpuTime,
+    redis_info,
 };
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
@@ -16,7 +18,6 @@ use serde_json::{Value, json};
 use crate::{
     http::{Connection, request},
     nanos,
-    process::CpuTime,
     setup::{ALONE, Bench, read_status},
     table::{Goal, percentile, spread},
 };
@@ -277,13 +278,7 @@ impl WaitingDaemon {
 }
 
 fn used_memory(bench: &Bench, redis: &MultiplexedConnection) -> f64 {
-    let mut redis = redis.clone();
-    let info: String = bench.runtime.block_on(async {
-        let mut info = redis::cmd("INFO");
-        info.arg("memory").query_async(&mut redis).await.expect("Redis answers")
-    });
-    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    used.and_then(|used| used.trim().parse().ok()).expect("its memory")
+    bench.runtime.block_on(redis_info::used_memory(&mut redis.clone())) as f64
 }
 
 fn measure_waiting(bench: &mut Bench) {

@@ -9,13 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onceover_tests::Daemon;
+use onceover_tests::{Daemon, processes::CpuTime};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
 use crate::{
     http::{Connection, request},
-    process::CpuTime,
     setup::Bench,
     table::{Goal, spread},
 };

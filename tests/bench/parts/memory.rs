@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use onceover_tests::processes::ProcessMemory;
+
 use crate::{
     http::Connection,
-    process::Memory,
     setup::{Bench, FILE, STAGES, WAITS, submit},
     table::{Goal, spread},
 };
@@ -16,7 +17,7 @@ pub fn measure(bench: &mut Bench) {
     let daemon = bench.daemon();
     let redis = bench.redis(&daemon);
     std::thread::sleep(Duration::from_secs(1));
-    let idle = Memory::of_process(daemon.pid());
+    let idle = ProcessMemory::of_process(daemon.pid());
     bench.prepare(&daemon, &redis);
     Connection::open(daemon.port()).send(&submit("first", WAITS));
     let send = |from: usize, to: usize| {
@@ -26,9 +27,9 @@ pub fn measure(bench: &mut Bench) {
                 scope.spawn(move || send_submits(port, (first..to).step_by(CONNECTIONS)));
             }
         });
-        let loaded = Memory::of_process(daemon.pid());
+        let loaded = ProcessMemory::of_process(daemon.pid());
         std::thread::sleep(Duration::from_secs(2));
-        (loaded, Memory::of_process(daemon.pid()))
+        (loaded, ProcessMemory::of_process(daemon.pid()))
     };
     let submits = bench.options.submits;
     let (_, before) = send(0, submits / 10);

@@ -3,13 +3,11 @@
 
 use std::path::PathBuf;
 
-use onceover_tests::{Daemon, RedisServer};
+use onceover_tests::{Daemon, RedisServer, processes::CpuTime, redis_info::processor_seconds};
 use redis::aio::MultiplexedConnection;
 
 use crate::{
-    costs::cpu_of_redis,
     http::Connection,
-    process::CpuTime,
     setup::{Bench, SHARED_REDIS, STAGES, body, submit},
     table::{Goal, spread},
     wrk,
@@ -72,7 +70,7 @@ impl DaemonGroup {
     }
 
     fn cpu_of_redis(&self, bench: &Bench) -> f64 {
-        bench.runtime.block_on(cpu_of_redis(&mut self.redis.clone()))
+        bench.runtime.block_on(processor_seconds(&mut self.redis.clone()))
     }
 }
 

@@ -4,13 +4,14 @@
 
 use std::{
     collections::HashMap,
-    fs,
     time::{Duration, Instant},
 };
 
 use onceover_tests::{
     Daemon,
     celery_workers::{CeleryBroker, PROBE_QUEUE},
+    processes::{CpuTime, ProcessMemory},
+    redis_info::{processor_seconds, used_memory},
     redis_server::connect,
     simulated_workers::{FleetFigures, SimulatedWorkers, WorkerDeath},
 };
@@ -27,8 +28,6 @@ const CHECK: Duration = Duration::from_millis(20);
 const WINDOW: Duration = Duration::from_secs(5);
 /// A lost message is found within a minute, also while other workers die.
 const STUCK: Duration = Duration::from_secs(120);
-/// Clock ticks of a second in `/proc`.
-const TICKS: f64 = 100.0;
 /// The share of the stages over which is measured: what was lost last is waited for alone.
 const MEASURED: f64 = 0.99;
 /// Simulations of more stages also wait until lost messages are forgotten.
@@ -140,16 +139,16 @@ impl Simulation {
     }
 
     async fn measure(&self, ended: usize) -> Used {
+        let own = i32::try_from(std::process::id()).expect("a process id");
+        let (mut state, mut messages) = (self.state.clone(), self.messages.clone());
         Used {
             at: Instant::now(),
             ended,
-            daemon: processor_time(&self.daemon.pid().to_string()),
-            workers: processor_time("self"),
-            state: read_info(&self.state, "cpu", "used_cpu_user:").await
-                + read_info(&self.state, "cpu", "used_cpu_sys:").await,
-            broker: read_info(&self.messages, "cpu", "used_cpu_user:").await
-                + read_info(&self.messages, "cpu", "used_cpu_sys:").await,
-            memory: read_info(&self.state, "memory", "used_memory:").await,
+            daemon: CpuTime::of_process(self.daemon.pid()).own.as_secs_f64(),
+            workers: CpuTime::of_process(own).own.as_secs_f64(),
+            state: processor_seconds(&mut state).await,
+            broker: processor_seconds(&mut messages).await,
+            memory: used_memory(&mut state).await as f64,
         }
     }
 
@@ -304,7 +303,7 @@ impl Simulation {
         println!(
             "  memory: {:.0} bytes of Redis a stage, {:.1} MB of the daemon",
             (after.memory - before.memory) / stages as f64,
-            resident_megabytes(self.daemon.pid())
+            ProcessMemory::of_process(self.daemon.pid()).resident
         );
         println!(
             "  {} checks of the queue, at most {} messages in it",
@@ -331,34 +330,6 @@ async fn submit_all(url: String, size: SimulationSize) {
         let answer = request.send().await.expect("the daemon answers");
         assert_eq!(answer.status(), 200, "{answer:?}");
     }
-}
-
-async fn read_info(redis: &MultiplexedConnection, section: &str, field: &str) -> f64 {
-    let info: String = redis::cmd("INFO")
-        .arg(section)
-        .query_async(&mut redis.clone())
-        .await
-        .expect("Redis answers");
-    let value = info.lines().find_map(|line| line.strip_prefix(field));
-    value.and_then(|value| value.trim().parse().ok()).expect("a figure")
-}
-
-/// Seconds of processor time that a process has used, without its children.
-fn processor_time(pid: &str) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks
-        .map(|ticks| ticks.parse::<f64>().expect("clock ticks"))
-        .sum::<f64>()
-        / TICKS
-}
-
-fn resident_megabytes(pid: i32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kilobytes.expect("Linux names it") / 1024.0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

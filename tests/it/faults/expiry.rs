@@ -22,17 +22,6 @@ const MORE_KEYS: usize = 16;
 /// Bytes that Redis may take more at the end.
 const MORE_MEMORY: u64 = 8 << 20;
 
-async fn used_memory(daemon: &Daemon) -> u64 {
-    let info: String = redis::cmd("INFO")
-        .arg("memory")
-        .query_async(&mut daemon.redis().await)
-        .await
-        .expect("Redis answers");
-    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    used.and_then(|used| used.trim().parse().ok())
-        .expect("Redis tells its memory")
-}
-
 fn folders(daemon: &Daemon) -> usize {
     fs::read_dir(daemon.data.join("share/workflows")).map_or(0, Iterator::count)
 }
@@ -83,7 +72,7 @@ async fn req40_short_lived_tasks_leave_nothing() {
         .start()
         .await;
     let hook = Hook::start(|_, _| 200.into()).await;
-    let (keys, memory) = (daemon.keys().await.len(), used_memory(&daemon).await);
+    let (keys, memory) = (daemon.keys().await.len(), daemon.redis_memory().await);
     // Takes the only slot of its queue, so that the others wait.
     daemon.submit("first", WAIT, json!({})).await;
     let tally = Tally::new(
@@ -107,7 +96,7 @@ async fn req40_short_lived_tasks_leave_nothing() {
     let seen = tokio::time::timeout(
         Duration::from_secs(60),
         eventually(what, || async {
-            let left = (daemon.keys().await.len(), used_memory(&daemon).await, folders(&daemon));
+            let left = (daemon.keys().await.len(), daemon.redis_memory().await, folders(&daemon));
             (left.0 <= keys + MORE_KEYS && left.1 <= memory + MORE_MEMORY && left.2 == 0).then_some(left)
         }),
     )

@@ -40,13 +40,13 @@ impl CpuTime {
 
 /// Megabytes that a process holds in memory: those of files and its own.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory {
+pub struct ProcessMemory {
     pub resident: f64,
     /// What no file has, such as the heap: `RssAnon`.
     pub anonymous: f64,
 }
 
-impl Memory {
+impl ProcessMemory {
     pub fn of_process(pid: i32) -> Self {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
         let megabytes = |name: &str| {
