@@ -30,16 +30,19 @@ pub struct CeleryBroker {
 impl CeleryBroker {
     /// Starts it. What it has answered is on its disk, so that a restart loses nothing.
     pub async fn start() -> Self {
-        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await
+        Self::start_with("always").await
     }
 
-    /// Starts it with other settings of its disk.
-    pub async fn start_with(settings: &[&str]) -> Self {
+    /// Starts one that is measured: it flushes each second, as a daemon's private Redis does.
+    pub async fn start_measured() -> Self {
+        Self::start_with("everysec").await
+    }
+
+    async fn start_with(flush: &str) -> Self {
         let port = free_port();
         let text = port.to_string();
-        let arguments = [&["--port", text.as_str()][..], settings].concat();
         Self {
-            redis: RedisServer::start(&arguments).await,
+            redis: RedisServer::start(&["--port", &text, "--appendonly", "yes", "--appendfsync", flush]).await,
             port,
         }
     }

@@ -22,8 +22,6 @@ use crate::{
     table::{Goal, percentile, spread},
 };
 
-/// Settings of a Redis that flushes each second, as a daemon's private one does.
-const EACH_SECOND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
 /// Nodes that the tasks of `tests/celery/worker_app.py` are. None of these programs runs.
 const NODES: &str = "[[nodes]]\nname = 'probe.noop'\nrunner = { command = ['false'] }\n\
                      [[nodes]]\nname = 'probe.wait'\nrunner = { command = ['false'] }\n\
@@ -77,7 +75,7 @@ fn builder(bench: &Bench, broker: &CeleryBroker) -> DaemonBuilder {
 }
 
 fn measure_rates(bench: &mut Bench) {
-    let broker = bench.runtime.block_on(CeleryBroker::start_with(&EACH_SECOND));
+    let broker = bench.runtime.block_on(CeleryBroker::start_measured());
     // A pool of two processes.
     let _worker = bench.runtime.block_on(WorkerStart::named("w1").start(&broker));
     let mut daemon = bench.runtime.block_on(builder(bench, &broker).start());
@@ -282,7 +280,7 @@ fn used_memory(bench: &Bench, redis: &MultiplexedConnection) -> f64 {
 }
 
 fn measure_waiting(bench: &mut Bench) {
-    let broker = bench.runtime.block_on(CeleryBroker::start_with(&EACH_SECOND));
+    let broker = bench.runtime.block_on(CeleryBroker::start_measured());
     let daemons = [FEW, MANY].map(|stages| WaitingDaemon::start(bench, &broker, stages));
     let mut submits: [Vec<f64>; 2] = Default::default();
     let mut reads: [Vec<f64>; 2] = Default::default();

@@ -35,9 +35,6 @@ const SHORT: usize = 1_000;
 /// Workers die at random until this share of the stages has ended: what they have lost takes half a minute to be found.
 const DYING: f64 = 0.8;
 
-/// Settings of a Redis that flushes each second, as the private one of a daemon does.
-const EACH_SECOND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
-
 /// How large a simulation is.
 #[derive(Clone, Copy)]
 struct SimulationSize {
@@ -120,7 +117,7 @@ struct Watched {
 impl Simulation {
     async fn start() -> Self {
         let size = SimulationSize::read();
-        let broker = CeleryBroker::start_with(&EACH_SECOND).await;
+        let broker = CeleryBroker::start_measured().await;
         let fleet = SimulatedWorkers::start(&broker, PROBE_QUEUE, size.workers).await;
         let daemon = Daemon::builder()
             .config("[runs]\nlease = '15s'")
