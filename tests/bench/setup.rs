@@ -94,12 +94,17 @@ impl Bench {
 
     /// Waits until no run waits or runs.
     pub fn wait_until_settled(&self, redis: &MultiplexedConnection) {
+        self.wait_until_empty(redis, "cpu");
+    }
+
+    /// Waits until no run of a queue waits or runs.
+    pub fn wait_until_empty(&self, redis: &MultiplexedConnection, queue: &str) {
         let mut redis = redis.clone();
         self.runtime.block_on(async {
             loop {
                 let (waits, runs): (u64, u64) = redis::pipe()
-                    .zcard("onceover:queue:cpu")
-                    .zcard("onceover:held:cpu")
+                    .zcard(format!("onceover:queue:{queue}"))
+                    .zcard(format!("onceover:held:{queue}"))
                     .query_async(&mut redis)
                     .await
                     .expect("Redis answers");

@@ -8,7 +8,7 @@ use std::{
 
 use onceover_tests::{
     Daemon, DaemonBuilder,
-    celery_workers::{CeleryBroker, WorkerStart, celery_sources, install_celery},
+    celery_workers::{CeleryBroker, PROBE_QUEUE, WorkerStart, celery_sources, install_celery},
     processes::CpuTime,
     redis_info,
 };
@@ -209,21 +209,7 @@ fn batch(tasks: impl Iterator<Item = String>, node: &str, seconds: f64) -> Vec<u
 
 /// Waits until no stage waits for the worker or is with it.
 fn wait_until_ended(bench: &Bench, redis: &MultiplexedConnection) {
-    let mut redis = redis.clone();
-    bench.runtime.block_on(async {
-        loop {
-            let (waits, runs): (u64, u64) = redis::pipe()
-                .zcard("onceover:queue:celery:probe_queue")
-                .zcard("onceover:held:celery:probe_queue")
-                .query_async(&mut redis)
-                .await
-                .expect("Redis answers");
-            if waits + runs == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(3)).await;
-        }
-    });
+    bench.wait_until_empty(redis, &format!("celery:{PROBE_QUEUE}"));
 }
 
 /// A daemon with stages that wait for a worker which never comes.
