@@ -20,6 +20,8 @@ pub const PROBE_QUEUE: &str = "probe_queue";
 /// Where the databases of the broker are: messages, and results.
 const MESSAGES: u32 = 0;
 const RESULTS: u32 = 1;
+/// What the keys of results begin with; the id of the message follows.
+const RESULT_KEY: &str = "celery-task-meta-";
 
 /// The Redis that workers take messages from, and leave results in.
 pub struct CeleryBroker {
@@ -110,44 +112,43 @@ impl CeleryBroker {
 
     /// Lists the messages that have a result, of whatever state.
     pub async fn result_ids(&self) -> BTreeSet<String> {
-        const KEY: &str = "celery-task-meta-";
         let mut redis = self.connect(RESULTS).await;
-        let keys: Vec<String> = redis.keys(format!("{KEY}*")).await.expect("the broker answers");
+        let keys: Vec<String> = redis.keys(format!("{RESULT_KEY}*")).await.expect("the broker answers");
         keys.iter()
-            .filter_map(|key| key.strip_prefix(KEY))
+            .filter_map(|key| key.strip_prefix(RESULT_KEY))
             .map(str::to_owned)
             .collect()
+    }
+
+    /// Reads all results, of whatever state.
+    async fn read_results(&self) -> Vec<Value> {
+        let mut redis = self.connect(RESULTS).await;
+        let mut results = Vec::new();
+        for id in self.result_ids().await {
+            let text: Option<String> = redis
+                .get(format!("{RESULT_KEY}{id}"))
+                .await
+                .expect("the broker answers");
+            results.push(serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default());
+        }
+        results
     }
 
     /// Waits until a worker has begun a task, and answers the process that runs it.
     pub async fn running_process(&self) -> i32 {
         eventually("a task that has begun", || async {
-            let mut redis = self.connect(RESULTS).await;
-            for id in self.result_ids().await {
-                let text: Option<String> = redis.get(format!("celery-task-meta-{id}")).await.ok()?;
-                let result: Value = serde_json::from_str(&text?).ok()?;
-                if result["status"] == "STARTED" {
-                    return i32::try_from(result["result"]["pid"].as_i64()?).ok();
-                }
-            }
-            None
+            let results = self.read_results().await;
+            let begun = results.iter().find(|result| result["status"] == "STARTED")?;
+            i32::try_from(begun["result"]["pid"].as_i64()?).ok()
         })
         .await
     }
 
     /// Lists how the messages that have a result stand.
     pub async fn result_states(&self) -> Vec<String> {
-        let mut redis = self.connect(RESULTS).await;
-        let mut states = Vec::new();
-        for id in self.result_ids().await {
-            let text: Option<String> = redis
-                .get(format!("celery-task-meta-{id}"))
-                .await
-                .expect("the broker answers");
-            let result: Value = serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default();
-            states.push(result["status"].as_str().unwrap_or_default().to_owned());
-        }
-        states
+        let results = self.read_results().await;
+        let states = results.iter().map(|result| result["status"].as_str());
+        states.map(|state| state.unwrap_or_default().to_owned()).collect()
     }
 
     /// Waits until what workers hold is older than these seconds, so that the broker gives it out again.
