@@ -3,7 +3,7 @@
 use std::fs;
 
 use onceover_tests::{
-    Daemon, S3Server,
+    S3Server,
     celery_workers::{CeleryBroker, WorkerStart},
     s3::BUCKET,
 };
@@ -11,7 +11,7 @@ use onceover_types::StageState;
 use onceover_wire::StageView;
 use serde_json::{Value, json};
 
-use super::{NODES, WRITE, builder};
+use super::{WRITE, builder, builder_with};
 
 const NAME_OBJECT: &str = "probe.object";
 
@@ -27,11 +27,7 @@ fn codes(stage: &StageView) -> Vec<String> {
 async fn r8_files_that_stay_with_a_worker_are_not_missing_and_the_result_and_its_hits_say_so() {
     let broker = CeleryBroker::start().await;
     let _worker = WorkerStart::named("w1").start(&broker).await;
-    let daemon = Daemon::builder()
-        .config(&broker.service("probe", "sees_files = false"))
-        .nodes(NODES)
-        .start()
-        .await;
+    let daemon = builder_with(&broker, "sees_files = false").start().await;
     daemon.submit("film", WRITE, json!({"text": "once"})).await;
     let stage = daemon.until("film", WRITE, StageState::Success).await;
     assert_eq!(codes(&stage), ["unverified"]);

@@ -68,11 +68,22 @@ runner = { command = ["false"] }
 
 /// A daemon whose service `probe` is run by the workers of this broker.
 fn builder(broker: &CeleryBroker) -> DaemonBuilder {
+    builder_with(broker, "")
+}
+
+/// The same, with more lines of the service.
+fn builder_with(broker: &CeleryBroker, more: &str) -> DaemonBuilder {
     Daemon::builder()
         .config("[callbacks]\nallow = ['127.0.0.1']")
         .env("NO_PROXY", "127.0.0.1")
-        .config(&broker.service("probe", ""))
+        .config(&broker.service("probe", more))
         .nodes(NODES)
+}
+
+/// Reads how many of something a soak or a simulation asks for.
+fn wanted(variable: &str, short: usize) -> usize {
+    let text = std::env::var(variable).ok();
+    text.map_or(short, |text| text.parse().expect("a number"))
 }
 
 /// A worker that runs one task at a time.

@@ -18,7 +18,7 @@ use onceover_tests::{
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::{Value, json};
 
-use super::{NODES, NOOP};
+use super::{NODES, NOOP, wanted};
 
 /// Submits of one request.
 const BATCH: usize = 1_000;
@@ -47,10 +47,7 @@ struct SimulationSize {
 
 impl SimulationSize {
     fn read() -> Self {
-        let wanted = |name: &str, short: usize| {
-            let text = std::env::var(format!("ONCEOVER_SIMULATED_{name}")).ok();
-            text.map_or(short, |text| text.parse().expect("a number"))
-        };
+        let wanted = |name: &str, short| wanted(&format!("ONCEOVER_SIMULATED_{name}"), short);
         let stages = wanted("STAGES", 500);
         Self {
             workers: wanted("WORKERS", 20),

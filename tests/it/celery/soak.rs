@@ -12,13 +12,7 @@ use onceover_types::StageState;
 use onceover_wire::ReuseMode;
 use serde_json::json;
 
-use super::{NODES, WRITE};
-
-/// Reads how many of something a soak asks for.
-fn wanted(variable: &str, short: usize) -> usize {
-    let text = std::env::var(variable).ok();
-    text.map_or(short, |text| text.parse().expect("a number"))
-}
+use super::{WRITE, builder_with, wanted};
 
 /// Every second worker acknowledges late, so that what it held is also delivered again.
 async fn start_worker(broker: &CeleryBroker, number: usize) -> CeleryWorker {
@@ -37,13 +31,7 @@ async fn celery_each_stage_ends_once_however_many_workers_are_killed() {
     let kills = wanted("ONCEOVER_CELERY_KILLS", 1);
     let broker = CeleryBroker::start().await;
     let receiver = Receiver::start().await;
-    let daemon = onceover_tests::Daemon::builder()
-        .config("[callbacks]\nallow = ['127.0.0.1']")
-        .env("NO_PROXY", "127.0.0.1")
-        .config(&broker.service("probe", "max_attempts = 20"))
-        .nodes(NODES)
-        .start()
-        .await;
+    let daemon = builder_with(&broker, "max_attempts = 20").start().await;
     let mut workers = vec![start_worker(&broker, 0).await, start_worker(&broker, 1).await];
     let start = Instant::now();
     for task in 0..stages {
