@@ -372,7 +372,7 @@ def offline_without_hub(run, hub=None, seconds=3.0):
     """Checks whether the model hub answers. If not, libraries are set to use models of this machine alone, so that
     they fail at once instead of trying again for minutes. Must be called before they are imported. Returns whether
     the hub answers."""
-    if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "TRUE", "YES", "ON"):
+    if is_offline():
         return False
     proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
     if any(os.environ.get(name) for name in proxies):
@@ -436,6 +436,11 @@ def hub_folders(run, names, service, owners=None, more=()):
             run.progress(0, f"looking for {name}")
             folders[at] = fetched(lambda name=name: hub.snapshot_download(name), name)
     return folders
+
+
+def is_offline():
+    """Whether libraries are kept from asking the hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "TRUE", "YES", "ON")
 
 
 def set_offline():

@@ -33,8 +33,11 @@ class Kept:
         self.key, self.value = None, None
         free_memory()
 
+    def has(self, key):
+        return self.value is not None and self.key == key
+
     def get(self, key, load):
-        if self.key != key or self.value is None:
+        if not self.has(key):
             self.drop()
             self.value = load()
             self.key = key
@@ -63,7 +66,7 @@ class ServedRun(onceover_node.Run):
         return self._server.kept.get(key, load)
 
     def keeps(self, key):
-        return self._server.kept.value is not None and self._server.kept.key == key
+        return self._server.kept.has(key)
 
     def at_end(self, undo):
         self._undo.callback(undo)
@@ -166,11 +169,7 @@ class Server:
         except Stopped:
             return "stopped", True
         except Exception as error:  # noqa: BLE001, every error is reported
-            line = {**onceover_node.error_line(error), "run_id": request["run_id"]}
-            if run is None:
-                self.send(line)
-            else:
-                run.send(line)
+            self.send({**onceover_node.error_line(error), "run_id": request["run_id"]})
             usable = not any(is_of_the_machine(why) for why in onceover_node.causes(error))
             if not (usable and isinstance(error, onceover_node.Failure)):
                 # The model may be in any state.
@@ -198,7 +197,7 @@ def restore_environment(variables):
     for name in set(os.environ) - set(variables):
         del os.environ[name]
     os.environ.update(variables)
-    if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "TRUE", "YES", "ON"):
+    if onceover_node.is_offline():
         return
     # They have read it when they were imported.
     for module, name in (("huggingface_hub.constants", "HF_HUB_OFFLINE"), ("transformers.utils.hub", "_is_offline_mode")):
