@@ -466,22 +466,17 @@ class StoredFiles:
                     found.append(path)
                 else:
                     self.log.line(f"{path} is no file of the run, and is left out of its result")
-        listed = []
-        for path in sorted(found):
-            listed.append(
-                {
-                    "path": path.relative_to(self.folder).as_posix(),
-                    "size": path.stat().st_size,
-                    "sha256": hash_of(path),
-                }
-            )
+        found.sort()
+        listed = [
+            {"path": path.relative_to(self.folder).as_posix(), "size": path.stat().st_size, "sha256": hash_of(path)}
+            for path in found
+        ]
         if listed:
             self.log.line(f"leaving {len(listed)} files, {sum(file['size'] for file in listed)} bytes, in the object store")
-            paths = [pathlib.Path(self.folder, file["path"]) for file in listed]
             url = (self.files.get("output") or {}).get("url")
             if not url:
                 raise Failure("the message does not say where in the object store the result goes")
-            try_store("the result cannot be left in the object store", lambda: leave_once(url, paths, listed))
+            try_store("the result cannot be left in the object store", lambda: leave_once(url, found, listed))
         output = rename(output, [(local, there) for there, local in self.there])
         return {**output, FILES_FIELD: listed}
 
