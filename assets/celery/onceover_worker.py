@@ -41,7 +41,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import uuid
 
 # What a message says of a node, and the protocol of programs.
 VERSION = 1
@@ -810,7 +809,7 @@ class MessageHold:
         self.backend, self.id = task.backend, task.request.id
         self.client = getattr(task.backend, "client", None)
         self.is_again = bool((task.request.delivery_info or {}).get("redelivered"))
-        self.key, self.token = f"onceover-run-{self.id}", uuid.uuid4().hex
+        self.key, self.holder = f"onceover-run-{self.id}", task.request.hostname
         self.ended = threading.Event()
 
     def take(self):
@@ -832,7 +831,7 @@ class MessageHold:
         if self.client is None:
             return True
         try:
-            return bool(self.client.set(self.key, self.token, nx=True, ex=HOLD_SECONDS))
+            return bool(self.client.set(self.key, self.holder, nx=True, ex=HOLD_SECONDS))
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # A run that may be the second is better than none.
@@ -852,7 +851,7 @@ class MessageHold:
     def renew(self):
         while self.client is not None and not self.ended.wait(HOLD_SECONDS / 4):
             with contextlib.suppress(Exception):
-                self.client.set(self.key, self.token, ex=HOLD_SECONDS)
+                self.client.set(self.key, self.holder, ex=HOLD_SECONDS)
 
     def release(self):
         self.ended.set()
