@@ -90,7 +90,7 @@ simulate: deps ## Play daemons, clients and faults from a SEED for some STEPS; w
 	ONCEOVER_SIMULATE_SEED='$(SEED)' ONCEOVER_SIMULATE_STEPS='$(STEPS)' ONCEOVER_SIMULATE_SECONDS='$(SECONDS)' \
 		cargo test --locked -p onceover-daemon --lib -- simulation::the_invariants --nocapture
 
-soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of an hour)
+soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a quarter of an hour)
 	cargo build --locked --workspace --profile soak
 	@assets/soak.sh
 
