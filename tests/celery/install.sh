@@ -4,12 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+source tests/venv.sh
 version=${1:-latest}
 requirements=tests/celery/requirements-$version.txt
 target=${CARGO_TARGET_DIR:-target}
-say() { echo "celery: $*" >&2; }
 if [ ! -e "$requirements" ]; then
-    say "there is no $requirements; use latest or 5.3"
+    echo "celery: there is no $requirements; use latest or 5.3" >&2
     exit 2
 fi
 mkdir -p "$target"
@@ -19,15 +19,7 @@ exec 9>"$home/lock"
 flock 9
 
 if ! cmp --quiet "$requirements" "$home/complete"; then
-    rm -rf "$home/venv"
-    if ! { python3 -m venv "$home/venv" &&
-        "$home/venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"; } \
-        >"$home/install.log" 2>&1 </dev/null; then
-        cat "$home/install.log" >&2
-        say "Celery ($version) could not be installed. It needs python3 with venv (apt-get install python3-venv) and,"
-        say "the first time, PyPI or a mirror of it (PIP_INDEX_URL)."
-        exit 1
-    fi
+    make_venv "$home" "$requirements" || exit 1
     cp "$requirements" "$home/complete"
 fi
 echo "$home/venv/bin/python"

@@ -1,5 +1,6 @@
 # What the checks of the API's description share: tools below target/, and a daemon. Sourced from the repository's root.
 
+source tests/venv.sh
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
 requirements=tests/openapi/requirements.txt
@@ -11,14 +12,8 @@ say() { echo "openapi: $*" >&2; }
 install_tools() {
     if [ -e "$home/complete" ]; then return; fi
     say "installing $requirements into $home (once)"
-    rm -rf "$home"
-    mkdir -p "$home"
-    if ! { python3 -m venv "$home/venv" &&
-        "$home/venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"; } \
-        >"$home/install.log" 2>&1 </dev/null; then
-        cat "$home/install.log" >&2
-        say "$requirements could not be installed. It needs python3 with venv (apt-get install python3-venv) and, the"
-        say "first time, PyPI or a mirror of it (PIP_INDEX_URL). Nothing was checked, so this counts as a failure."
+    if ! make_venv "$home" "$requirements"; then
+        say "nothing was checked, so this counts as a failure"
         exit 1
     fi
     touch "$home/complete"
