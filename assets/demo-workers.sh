@@ -7,19 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin=${CARGO_TARGET_DIR:-target}/debug
-for program in onceoverd onceover; do
-    [ -x "$bin/$program" ] || {
-        echo "$bin/$program is missing; run \`make demo-workers\`" >&2
-        exit 1
-    }
-done
-media=$PWD/target/demo/media
-# No configuration for real work may reach the demo.
-while IFS= read -r name; do unset "$name"; done < <(compgen -e ONCEOVER_)
-
-say() { printf '\n== %s\n' "$*"; }
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+source assets/demo-common.sh
 free_port() {
     local port
     port=$((20000 + RANDOM % 20000))
@@ -42,32 +30,16 @@ until_true() { # until_true WHAT COMMAND...: waits until the command succeeds
 assets/sample/make-sample.sh "$media"
 python=$(tests/celery/install.sh latest | tail -n 1)
 
-mkdir -p target/demo
-data=$(mktemp -d "$PWD/target/demo/data-XXXXXX")
 declare -A workers=()
 broker=
 daemon=
-finish() {
-    code=$?
-    trap - EXIT
+stop() {
     for pid in $daemon $broker; do kill -TERM "$pid" 2>/dev/null || true; done
     for pid in "${workers[@]}"; do kill -KILL -- "-$pid" 2>/dev/null || true; done
     # Bash tells of each that was killed.
     for pid in $daemon $broker "${workers[@]}"; do wait "$pid" 2>/dev/null || true; done
-    if [ "$code" -ne 0 ]; then
-        {
-            echo
-            echo "The demo failed. The last lines of its programs ($data):"
-            tail -n 20 "$data"/*.out 2>/dev/null || true
-        } >&2
-    else
-        rm -rf "$data"
-    fi
-    exit "$code"
 }
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+make_data
 
 port=$(free_port)
 server=$(command -v valkey-server || command -v redis-server) || {

@@ -6,20 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin=${CARGO_TARGET_DIR:-target}/debug
-for program in onceoverd onceover; do
-    [ -x "$bin/$program" ] || {
-        echo "$bin/$program is missing; run \`make demo\`" >&2
-        exit 1
-    }
-done
-# Absolute, so that the daemon may use them as they are.
-media=$PWD/target/demo/media
-# No configuration for real work may reach the demo.
-while IFS= read -r name; do unset "$name"; done < <(compgen -e ONCEOVER_)
-
-say() { printf '\n== %s\n' "$*"; }
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+source assets/demo-common.sh
 ready() { # As the daemon itself reports it; needs no curl.
     (
         exec 3<>"/dev/tcp/127.0.0.1/$port" || exit 1
@@ -30,37 +17,20 @@ ready() { # As the daemon itself reports it; needs no curl.
 
 assets/sample/make-sample.sh "$media"
 
-mkdir -p target/demo
-data=$(mktemp -d "$PWD/target/demo/data-XXXXXX")
-output=$data/onceoverd.out
 daemon=
-finish() {
-    code=$?
-    trap - EXIT
+stop() {
     if [ -n "$daemon" ]; then
         kill -TERM "$daemon" 2>/dev/null || true
         wait "$daemon" 2>/dev/null || true
     fi
-    if [ "$code" -ne 0 ]; then
-        {
-            echo
-            echo "The demo failed. The last lines of its daemon ($data):"
-            tail -n 30 "$output" 2>/dev/null || true
-        } >&2
-    else
-        rm -rf "$data"
-    fi
-    exit "$code"
 }
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+make_data
 
 port=8788
 while listens "$port"; do port=$((20000 + RANDOM % 20000)); done
 url=http://127.0.0.1:$port
 say "onceoverd on $url, with its private Redis"
-"$bin/onceoverd" --listen "127.0.0.1:$port" --data "$data" --media-root "$media" >"$output" 2>&1 </dev/null &
+"$bin/onceoverd" --listen "127.0.0.1:$port" --data "$data" --media-root "$media" >"$data/onceoverd.out" 2>&1 </dev/null &
 daemon=$!
 for ((tries = 0; ; tries++)); do
     if ! kill -0 "$daemon" 2>/dev/null; then
