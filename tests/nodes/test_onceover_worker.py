@@ -47,14 +47,14 @@ def load():
 worker = load()
 
 
-def programs(**files):
-    """Programs as a message brings them."""
+def programs(files):
+    """Programs as a message brings them, by their paths."""
     listed = []
-    for name, text in files.items():
+    for path, text in files.items():
         data = text.encode()
         listed.append(
             {
-                "path": name.replace("_", "."),
+                "path": path,
                 "sha256": hashlib.sha256(data).hexdigest(),
                 "mode": 0o755,
                 "data": base64.b64encode(data).decode(),
@@ -179,7 +179,7 @@ class WorkerTest(unittest.TestCase):
         return worker.run(task, context)
 
     def shell(self, script, input_data=None, **asked):
-        definition = {"runner": {"command": ["sh", {"file": "run.sh"}]}, "programs": programs(run_sh=script)}
+        definition = {"runner": {"command": ["sh", {"file": "run.sh"}]}, "programs": programs({"run.sh": script})}
         return self.run_task(self.context(definition, input_data, **asked))
 
     def stage(self, answered):
@@ -248,7 +248,7 @@ class WorkerTest(unittest.TestCase):
         self.assertIn("signal 9", self.error("kill -9 $$"))
         self.assertIn("without an output line", self.error("echo done"))
         self.assertIn("exit code 1", self.error(output + "; exit 1"))
-        missing = {"runner": {"command": ["no-such-program"]}, "programs": programs()}
+        missing = {"runner": {"command": ["no-such-program"]}, "programs": programs({})}
         self.assertIn("cannot be started", self.stage(self.run_task(self.context(missing)))["error"])
         self.assertIn("this one has None", self.stage(self.run_task({**self.context({}), "onceover": None}))["error"])
 
@@ -292,19 +292,15 @@ class WorkerTest(unittest.TestCase):
         at.write_text("exit 1")
         self.assertEqual(self.stage(self.shell(script))["status"], "SUCCESS")
         for change in ({"data": base64.b64encode(b"exit 0").decode()}, {"path": "../run.sh"}, {"sha256": "0" * 64}):
-            sent = programs(run_sh=script + " # another")
+            sent = programs({"run.sh": script + " # another"})
             sent["files"][0].update(change)
             definition = {"runner": {"command": ["sh", {"file": "run.sh"}]}, "programs": sent}
             self.assertEqual(self.stage(self.run_task(self.context(definition)))["status"], "FAILED", change)
         self.assertFalse((self.dir / "run.sh").exists())
 
     def test_a_python_node_finds_what_its_programs_share(self):
-        sent = programs(main_py="import shared, json; print(json.dumps({'type': 'output', 'output': {'n': shared.N}}))")
-        sent = {"files": [*sent["files"], *programs(shared_py="N = 5")["files"]]}
-        for file in sent["files"]:
-            file["path"] = {"main.py": "mine/main.py"}.get(file["path"], file["path"])
-        text = "".join(f"{file['path']}\0{file['sha256']}\0{file['mode']}\n" for file in sent["files"])
-        sent["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        main = "import shared, json; print(json.dumps({'type': 'output', 'output': {'n': shared.N}}))"
+        sent = programs({"mine/main.py": main, "shared.py": "N = 5"})
         definition = {"runner": {"python": "mine/main.py"}, "programs": sent}
         self.assertEqual(self.stage(self.run_task(self.context(definition)))["output"], {"n": 5})
 
@@ -350,7 +346,8 @@ print(json.dumps({"type": "output", "output": output}))
 """
 
     def copy(self, store, **more):
-        definition = {"runner": {"command": [sys.executable, {"file": "copy.py"}]}, "programs": programs(copy_py=self.COPY)}
+        sent = programs({"copy.py": self.COPY})
+        definition = {"runner": {"command": [sys.executable, {"file": "copy.py"}]}, "programs": sent}
         asked = {"text_path": "/srv/films/a.txt", "frames": "/srv/frames"}
         return self.run_task(self.context(definition, asked, files=self.stored_files(store, **more)))
 
