@@ -59,27 +59,78 @@ def defaults(node):
     return {p["name"]: p["default"] for p in spec.get("parameters", []) if "default" in p}
 
 
-def ask(program, node, output_dir, input_data=None, stages=None, python=sys.executable, **variables):
-    """Runs a program (a list: its arguments) for one request."""
+def program_of(work):
+    """The text of a program whose work this is."""
+    body = "".join(f"    {line}\n" for line in work.strip().splitlines())
+    return f"import sys\nimport onceover_node as node\ndef work(run):\n{body}node.main(work)\n"
+
+
+def request_of(node, run_id, output_dir, input_data=None, stages=None):
+    """What the daemon writes to a program."""
     request = {
         "protocol": 1,
         "task_id": "t1",
         "task_name": node,
-        "run_id": "r1",
+        "run_id": run_id,
         "attempt": 1,
         "input": input_data or {},
         "stages": stages or {},
         "output_dir": str(output_dir),
     }
+    return json.dumps(request)
+
+
+def ask(program, node, output_dir, input_data=None, stages=None, python=sys.executable, **variables):
+    """Runs a program (a list: its arguments) for one request."""
     process = subprocess.run(
         [python, *map(str, program)],
-        input=json.dumps(request),
+        input=request_of(node, "r1", output_dir, input_data, stages),
         capture_output=True,
         text=True,
         timeout=120,
         env=environment(**variables),
     )
     return Ended(process)
+
+
+class Served:
+    """A program that takes runs one after another, as the daemon would hold it."""
+
+    def __init__(self, folder, program, node, python=sys.executable, **variables):
+        self.dir, self.node = pathlib.Path(folder), node
+        self.log = (self.dir / "log").open("wb+")
+        self.process = subprocess.Popen(
+            [python, str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=environment(ONCEOVER_SERVE="1", **variables),
+        )
+
+    def write(self, text):
+        self.process.stdin.write(text.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def send_run(self, run_id, input_data):
+        self.write(request_of(self.node, run_id, self.dir / run_id, input_data))
+
+    def line(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.log.seek(0)
+            raise AssertionError(f"the program ended: {self.log.read().decode()}")
+        return json.loads(line)
+
+    def end(self, seconds=20):
+        """Closes its input and waits for its end, for some seconds at most: the exit code and the log."""
+        if not self.process.stdin.closed:
+            self.process.stdin.close()
+        code = self.process.wait(seconds)
+        self.process.stdout.close()
+        self.log.seek(0)
+        log = self.log.read().decode()
+        self.log.close()
+        return code, log
 
 
 class NodeTest(unittest.TestCase):
@@ -109,8 +160,6 @@ class NodeTest(unittest.TestCase):
 
     def snippet(self, body, input_data=None, **variables):
         """Runs a program whose work is `body`."""
-        text = "import sys\nimport onceover_node as node\ndef work(run):\n"
-        text += "".join(f"    {line}\n" for line in body.strip().splitlines()) + "node.main(work)\n"
         path = self.dir / "program.py"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(program_of(body), encoding="utf-8")
         return ask([path], "mine.test", self.dir / "run", input_data, **variables)

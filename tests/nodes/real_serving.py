@@ -13,7 +13,7 @@ import subprocess
 import time
 import unittest
 
-from programs import NODES, NodeTest, defaults, environment
+from programs import NODES, NodeTest, Served, defaults
 
 ENVIRONMENTS = pathlib.Path(os.environ["ONCEOVER_ENVIRONMENTS"])
 MODELS = pathlib.Path(os.environ["ONCEOVER_SPEECH_MODELS"])
@@ -43,32 +43,17 @@ class RealServing(NodeTest):
     def serve(self, node):
         """Starts a program in its environment; a function that gives it a run."""
         service, method = node.split(".")
-        log = self.dir.joinpath("log").open("w+")
-        process = subprocess.Popen(
-            [ENVIRONMENTS / service / "venv/bin/python", NODES / service / f"{method}.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=environment(ONCEOVER_SERVE="1", ONCEOVER_MODELS=str(MODELS)),
-        )
-        self.addCleanup(log.close)
-        self.addCleanup(process.stdout.close)
-        self.addCleanup(process.wait, 60)
-        self.addCleanup(process.stdin.close)
+        path, python = NODES / service / f"{method}.py", ENVIRONMENTS / service / "venv/bin/python"
+        program = Served(self.dir, path, node, python, ONCEOVER_MODELS=str(MODELS))
+        self.addCleanup(program.end, 60)
 
         def ask(run_id, begins, **input_data):
             """The output of a run, seconds until its work began (a line that `begins` knows) and until its end."""
-            request = {"protocol": 1, "run_id": run_id, "task_id": "t1", "task_name": node, "stages": {}}
             given = {**defaults(node), **input_data}
-            line = json.dumps({**request, "input": given, "output_dir": str(self.dir / run_id)})
             start, begun, output = time.monotonic(), None, None
-            process.stdin.write(line + "\n")
-            process.stdin.flush()
+            program.send_run(run_id, given)
             while True:
-                text = process.stdout.readline()
-                self.assertTrue(text, self.dir.joinpath("log").read_text())
-                line = json.loads(text)
+                line = program.line()
                 self.assertNotEqual(line["type"], "error", line)
                 if begun is None and begins(line):
                     begun = time.monotonic() - start

@@ -4,12 +4,10 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import tempfile
 import unittest
 
-from programs import NodeTest, environment
+from programs import NodeTest, Served, program_of
 
 # Loads a "model" and uses it as the request says.
 WORK = '''
@@ -69,43 +67,17 @@ def load(name, device, compute_type):
 """
 
 
-def program_of(work):
-    body = "".join(f"    {line}\n" for line in work.strip().splitlines())
-    return f"import sys\nimport onceover_node as node\ndef work(run):\n{body}node.main(work)\n"
-
-
-class Worker:
-    """A program that serves, as the daemon would hold it."""
+class Worker(Served):
+    """Such a program of a test, which uses a model."""
 
     def __init__(self, folder, text, **variables):
-        self.dir = pathlib.Path(folder)
-        program = self.dir / "program.py"
+        program = pathlib.Path(folder) / "program.py"
         program.write_text(text, encoding="utf-8")
-        self.log = (self.dir / "log").open("wb+")
-        self.process = subprocess.Popen(
-            [sys.executable, str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            env=environment(ONCEOVER_SERVE="1", **variables),
-        )
-
-    def write(self, text):
-        self.process.stdin.write(text.encode() + b"\n")
-        self.process.stdin.flush()
+        super().__init__(folder, program, "mine.test", **variables)
 
     def ask(self, run_id, **input_data):
         """Sends a run."""
-        request = {"protocol": 1, "run_id": run_id, "task_id": "t1", "task_name": "mine.test", "attempt": 1}
-        more = {"input": {"model": "base", **input_data}, "stages": {}, "output_dir": str(self.dir / run_id)}
-        self.write(json.dumps({**request, **more}))
-
-    def line(self):
-        line = self.process.stdout.readline()
-        if not line:
-            self.log.seek(0)
-            raise AssertionError(f"the program ended: {self.log.read().decode()}")
-        return json.loads(line)
+        self.send_run(run_id, {"model": "base", **input_data})
 
     def until(self, kind):
         """The lines up to the first of a kind."""
@@ -119,16 +91,6 @@ class Worker:
         self.ask(run_id, **input_data)
         lines = self.until("ended")
         return {line["type"]: line for line in lines}, lines
-
-    def end(self):
-        if self.process.stdin and not self.process.stdin.closed:
-            self.process.stdin.close()
-        code = self.process.wait(20)
-        self.process.stdout.close()
-        self.log.seek(0)
-        log = self.log.read().decode()
-        self.log.close()
-        return code, log
 
 
 class Serving(NodeTest):
