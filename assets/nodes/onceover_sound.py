@@ -137,7 +137,7 @@ def _decode(run, path, target, name, rate, channels):
     command = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *before, *_limits(), "-i", f"file:{path}"]
     command += ["-vn", "-sn", "-dn", "-map", f"0:{stream['index']}", "-af", ON_THE_CLOCK, "-t", str(LONGEST_CLOCK)]
     command += ["-ar", str(rate), "-ac", str(channels), "-c:a", "pcm_s16le", "-map_metadata", "-1", f"file:{target}"]
-    _run(command, path, name)
+    _decoding(command, path, name)
     got = _length(str(target), rate, channels) or 0.0
     _tell_end(run, path, probed, stream, clock, got)
 
@@ -146,7 +146,8 @@ def _limits():
     return ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS]
 
 
-def _run(command, path, name):
+def called(command, failed):
+    """Runs ffmpeg or ffprobe to its end. `failed` begins the text of a failure, before what the program says."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except FileNotFoundError:
@@ -155,10 +156,12 @@ def _run(command, path, name):
         ) from None
     if done.returncode != 0:
         said = " / ".join(done.stderr.decode("utf-8", "replace").split("\n")[-4:]).strip(" /")
-        raise onceover_node.Failure(
-            f"input_data.{name} is '{path}': ffmpeg finds no sound in it that it can decode: {said}"
-        )
+        raise onceover_node.Failure(f"{failed}: {said}")
     return done
+
+
+def _decoding(command, path, name):
+    return called(command, f"input_data.{name} is '{path}': ffmpeg finds no sound in it that it can decode")
 
 
 def _ffprobe(*args):
@@ -167,7 +170,7 @@ def _ffprobe(*args):
 
 def _probe(path, name):
     command = _ffprobe("-of", "json", "-show_format", "-show_streams", *_limits(), f"file:{path}")
-    return json.loads(_run(command, path, name).stdout)
+    return json.loads(_decoding(command, path, name).stdout)
 
 
 def choose_track(streams, wanted, path):

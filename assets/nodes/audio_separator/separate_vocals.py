@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 
 import onceover_node
@@ -174,10 +173,7 @@ def add_up(files, voice):
     command = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *inputs, "-filter_complex"]
     # Without normalize=0 each track would be made quieter.
     command += [f"amix=inputs={len(files)}:normalize=0", "-c:a", "flac", f"file:{target}"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if done.returncode != 0:
-        said = " ".join(done.stderr.decode("utf-8", "replace").split())[-600:]
-        raise onceover_node.Failure(f"the accompaniment cannot be put together of {len(files)} tracks by ffmpeg: {said}")
+    onceover_sound.called(command, f"the accompaniment cannot be put together of {len(files)} tracks by ffmpeg")
     return target
 
 
