@@ -1,5 +1,7 @@
 //! A GPU that existing workers use too: runs of this machine take the lock of these, and wait for it.
 
+use std::time::Duration;
+
 use onceover_tests::{
     Daemon, DaemonBuilder, RedisServer, daemon::task_id, eventually, redis_server::connect, until_equal,
 };
@@ -12,6 +14,9 @@ const NODE: &str = "test.wait";
 const LOCK: &str = "gpu_lock:0";
 /// The database that workers have their locks in.
 const DATABASE: i64 = 2;
+
+/// Between two checks of the lock.
+const CHECK: Duration = Duration::from_millis(10);
 
 /// The same node, ended at once, with a short time limit.
 const BRIEF: &str = r#"
@@ -157,6 +162,7 @@ async fn gpu_lock_it_is_renewed_while_a_run_goes_on_and_expires_with_its_daemon(
         assert!(left >= 0, "the lock was lost");
         renewals += u32::from(left > before);
         before = left;
+        tokio::time::sleep(CHECK).await;
     }
     daemon.kill();
     until_equal("the holder of the lock", None, || holder(&redis)).await;
