@@ -71,11 +71,7 @@ impl CeleryBroker {
 
     /// Configuration (TOML) of a service whose nodes its workers run, with more lines of it.
     pub fn service(&self, name: &str, more: &str) -> String {
-        format!(
-            "[services.{name}]\nrunner = 'celery'\nbroker = '{}'\nresults = '{}'\n{more}\n",
-            self.url(MESSAGES),
-            self.url(RESULTS)
-        )
+        service_at(name, &self.message_url(), &self.result_url(), more)
     }
 
     async fn connect(&self, database: u32) -> MultiplexedConnection {
@@ -162,6 +158,11 @@ impl CeleryBroker {
         })
         .await;
     }
+}
+
+/// Configuration (TOML) of a service whose nodes the workers of a broker of any kind run, with more lines of it.
+pub fn service_at(name: &str, broker: &str, results: &str, more: &str) -> String {
+    format!("[services.{name}]\nrunner = 'celery'\nbroker = '{broker}'\nresults = '{results}'\n{more}\n")
 }
 
 /// Reads the id of a message.

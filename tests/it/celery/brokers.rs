@@ -6,7 +6,7 @@ use std::path::Path;
 use onceover_tests::{
     Daemon, RedisServer,
     celery_sentinel::{MASTER, ReplicatedBroker},
-    celery_workers::WorkerStart,
+    celery_workers::{WorkerStart, service_at},
     daemon::task_id,
     free_port, program,
 };
@@ -19,7 +19,7 @@ use super::{NODES, NOOP, SLEEP, WRITE, begun, single};
 const TLS_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/celery/tls");
 
 async fn start_daemon(broker: &str, results: &str) -> Daemon {
-    let service = format!("[services.probe]\nrunner = 'celery'\nbroker = '{broker}'\nresults = '{results}'\n");
+    let service = service_at("probe", broker, results, "");
     Daemon::builder().config(&service).nodes(NODES).start().await
 }
 
