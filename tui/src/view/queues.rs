@@ -155,11 +155,11 @@ fn describe_class(model: &Model, queue: &QueueInfo) -> ([String; 4], [Style; 4])
         find_wait(model, &row)
     });
     let shown = queue.next.len() as u64;
-    let why = match queue.pending {
-        _ if queue.waiting.is_some() => queue.waiting.clone().unwrap_or_default(),
-        0 => "nothing waits".to_owned(),
-        pending if pending > shown => format!("{pending} waiting, the first {shown} below"),
-        pending => format!("{pending} waiting"),
+    let why = match (&queue.waiting, queue.pending) {
+        (Some(reason), _) => reason.clone(),
+        (None, 0) => "nothing waits".to_owned(),
+        (None, pending) if pending > shown => format!("{pending} waiting, the first {shown} below"),
+        (None, pending) => format!("{pending} waiting"),
     };
     let texts = [
         queue.name.clone(),
