@@ -185,6 +185,7 @@ fn describe_worker(worker: &WorkerSeen, theme: Theme) -> RowTexts {
     let style = style_of(worker.state, theme);
     let busy = match worker.active {
         Some(active) => format!("{active} of {}", worker.concurrency),
+        None if worker.state == WorkerState::Offline => String::new(),
         None => format!("? of {}", worker.concurrency),
     };
     let about = format!("{} · {}", describe_pool(worker), worker.queues.join(", "));
