@@ -17,7 +17,7 @@ pub fn format_short(seconds: f64) -> String {
     format_ticking(seconds)
 }
 
-/// Writes a duration that grows, for a column: `4 s`, `12 s`, `04:12` or `1:02:03`.
+/// Writes a duration in whole seconds, since it grows or is estimated: `4 s`, `12 s`, `04:12` or `1:02:03`.
 pub fn format_ticking(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
     if seconds < 60.0 {

@@ -214,7 +214,8 @@ impl Store {
         Ok(self.call::<u64>(call.prepare(self)).await? == 1)
     }
 
-    /// Lists the stages of a queue that were sent to workers and have not ended, of all daemons; `most` of them.
+    /// Lists the stages of a queue that were sent to workers and have not ended, of all daemons, in the order in which they
+    /// were sent; `most` of them.
     pub async fn list_sent(&self, queue: &str, most: u32) -> Result<Vec<StageOnWorker>, StoreError> {
         let call = DispatchListCall {
             queue,
@@ -227,7 +228,10 @@ impl Store {
             replies.truncate(most as usize);
         }
         // A name that cannot be read is of a damaged record, which `onceoverd check --repair` sets aside.
-        Ok(replies.into_iter().filter_map(|reply| read_sent(&reply).ok()).collect())
+        let mut stages: Vec<_> = replies.iter().filter_map(|reply| read_sent(reply).ok()).collect();
+        // The script has those that run by the ends of their leases, which every heartbeat changes.
+        stages.sort_by(|a, b| (a.sent_at, &a.message_id).cmp(&(b.sent_at, &b.message_id)));
+        Ok(stages)
     }
 
     /// Lists the attempts that hold a slot of a queue, also those whose stage is no longer theirs: their owners are still

@@ -2,7 +2,7 @@
 
 use onceover_types::StageState;
 
-use crate::model::{Model, Page, RowId};
+use crate::model::{Model, Page, RowId, observed::QueueRow, workers::WorkerRow};
 
 /// For actions that always make sense.
 pub(super) fn always(_: &Model) -> bool {
@@ -23,6 +23,15 @@ pub(super) fn has_row(model: &Model) -> bool {
         Page::Commands => model.commands.list.cursor().is_some(),
         Page::Preview => model.preview.list.cursor().is_some(),
         Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Json => false,
+    }
+}
+
+/// Whether the cursor is on a row that leads to a stage or a task.
+pub(super) fn leads_to_stage(model: &Model) -> bool {
+    match model.page {
+        Page::Queues => matches!(model.observed.rows.cursor(), Some(QueueRow::Run { .. })),
+        Page::Workers => matches!(model.workers.list.cursor(), Some(WorkerRow::Stage { .. })),
+        _ => has_row(model),
     }
 }
 

@@ -5,7 +5,7 @@ use crossterm::event::KeyCode;
 use super::{
     conditions::{
         always, can_rerun, has_choices, has_draft, has_result, has_row, has_run, has_samples, has_search, has_stage,
-        has_undo, has_video, has_way_back, is_frozen, is_json_page,
+        has_undo, has_video, has_way_back, is_frozen, is_json_page, leads_to_stage,
     },
     page_sets::{
         COMPARE, EVERYWHERE, FILTERED, FORMS, IDS, JSON, JSON_OR_TASKS, LISTS, LOG, MARKABLE, OF_STAGES, OF_VIDEOS,
@@ -419,7 +419,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         .label("stage")
         .help("go to the row's stage or task in the tree")
         .on(&[Page::Queues, Page::Workers, Page::Events])
-        .footer(1, has_row),
+        .footer(1, leads_to_stage),
     spec(Action::CopyCommand, "copy-command", &[k(KeyCode::Enter)], Act)
         .label("copy")
         .help("send the onceover command to the clipboard of the terminal, and show it")

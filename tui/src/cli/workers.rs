@@ -37,10 +37,10 @@ fn format_report(report: &WorkersReport) -> String {
     let stages = report.queues.iter().flat_map(|queue| &queue.stages);
     let stages: Vec<_> = stages
         .map(|stage| {
-            let worker = stage.hostname.as_deref().unwrap_or("no worker yet");
+            let hostname = stage.hostname.as_ref();
             [
                 format!("{}/{}", stage.task_id, stage.task_name),
-                format!("on {worker}"),
+                hostname.map_or("no worker has begun it".to_owned(), |hostname| format!("on {hostname}")),
                 format!("attempt {}", stage.attempt),
             ]
         })

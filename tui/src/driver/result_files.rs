@@ -1,6 +1,6 @@
 //! Reads which files the result of a stage names, and what one of them says. Everything that is read has a limit.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use onceover_types::{NodeName, TaskId};
 use onceover_wire::{
@@ -14,7 +14,7 @@ use crate::{
     figures,
     model::preview::{
         FileContent, FileKind, MOST_FILES, NamedPaths, ResultFile, ResultFiles, TextPreview, folder_of, list_facts,
-        share_of,
+        share_of, visit_texts,
     },
     update::{CallAnswer, Refusal},
 };
@@ -62,15 +62,12 @@ pub async fn list_stage_files(client: &Client, view: &TaskView, node: &NodeName)
     Ok(found)
 }
 
-/// Lists the paths of an output that are neither of the input nor of a file that the daemon has.
+/// Lists the paths of an output that are neither of the input nor of a file that the daemon has, each once.
 fn list_others(output: &Value, inputs: &Value, files: &[ResultFile]) -> Vec<String> {
-    let mut known = Vec::new();
-    add_paths(inputs, &mut known);
-    let mut named = Vec::new();
-    add_paths(output, &mut named);
-    named.retain(|path| !known.contains(path) && !files.iter().any(|file| is_or_holds(path, &file.path)));
-    named.truncate(MOST_FILES);
-    named.into_iter().map(ToOwned::to_owned).collect()
+    let (named, known) = (find_paths(output), find_paths(inputs));
+    let others = named.difference(&known);
+    let others = others.filter(|path| !files.iter().any(|file| is_or_holds(path, &file.path)));
+    others.take(MOST_FILES).map(|path| (*path).to_owned()).collect()
 }
 
 /// Whether a path is that of a file, or of a folder that it is in.
@@ -79,19 +76,16 @@ fn is_or_holds(path: &str, file: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Adds the texts of a value that read as absolute paths.
-fn add_paths<'a>(value: &'a Value, paths: &mut Vec<&'a str>) {
-    match value {
-        Value::String(text) => {
-            let rest = text.strip_prefix('/');
-            if rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ' '])) {
-                paths.push(text);
-            }
+/// Finds the texts of a value that read as absolute paths.
+fn find_paths(value: &Value) -> BTreeSet<&str> {
+    let mut paths = BTreeSet::new();
+    visit_texts(value, &mut |text| {
+        let rest = text.strip_prefix('/');
+        if rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ' '])) {
+            paths.insert(text);
         }
-        Value::Array(items) => items.iter().for_each(|item| add_paths(item, paths)),
-        Value::Object(fields) => fields.values().for_each(|item| add_paths(item, paths)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+    });
+    paths
 }
 
 /// Adds the files of a folder that are named. Returns `false` if there may be more.
@@ -290,7 +284,7 @@ mod tests {
     #[test]
     fn what_the_daemon_has_not_seen_is_listed_as_a_workers() {
         let output = json!({
-            "audio_path": "/d/t1/runs/r1/a.wav", "frames": ["/gpu/f/1.jpg"], "folder": "/d/t1/runs/r1",
+            "audio_path": "/d/t1/runs/r1/a.wav", "frames": ["/gpu/f/1.jpg", "/gpu/f/1.jpg"], "folder": "/d/t1/runs/r1",
             "source": "/films/in.mp4", "text": "words",
         });
         let file = ResultFile {

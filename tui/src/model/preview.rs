@@ -99,24 +99,15 @@ pub struct NamedPaths {
 impl NamedPaths {
     /// Collects the paths below the folder of a task.
     pub fn collect(output: &Value, task_folder: &str) -> Self {
-        let mut paths = Self::default();
-        paths.add(output, task_folder);
-        paths
-    }
-
-    fn add(&mut self, value: &Value, task_folder: &str) {
-        match value {
-            Value::String(text) => {
-                let root = share_of(task_folder);
-                let is_below = text.strip_prefix(task_folder).is_some_and(|rest| rest.starts_with('/'));
-                if let Some(key) = text.strip_prefix(root).filter(|_| is_below) {
-                    self.keys.insert(key.trim_matches('/').to_owned());
-                }
+        let root = share_of(task_folder);
+        let mut keys = BTreeSet::new();
+        visit_texts(output, &mut |text| {
+            let is_below = text.strip_prefix(task_folder).is_some_and(|rest| rest.starts_with('/'));
+            if let Some(key) = text.strip_prefix(root).filter(|_| is_below) {
+                keys.insert(key.trim_matches('/').to_owned());
             }
-            Value::Array(items) => items.iter().for_each(|item| self.add(item, task_folder)),
-            Value::Object(fields) => fields.values().for_each(|item| self.add(item, task_folder)),
-            _ => {}
-        }
+        });
+        Self { keys }
     }
 
     /// Returns the folders in which the files are: of a run, or the one that the path is in.
@@ -144,6 +135,16 @@ impl NamedPaths {
             upward = path.rsplit_once('/').map(|(parent, _)| parent);
         }
         is_named && !is_log
+    }
+}
+
+/// Goes through the texts of a value, also those in its lists and fields.
+pub fn visit_texts<'a>(value: &'a Value, visit: &mut impl FnMut(&'a str)) {
+    match value {
+        Value::String(text) => visit(text),
+        Value::Array(items) => items.iter().for_each(|item| visit_texts(item, visit)),
+        Value::Object(fields) => fields.values().for_each(|item| visit_texts(item, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -125,7 +125,7 @@ pub fn take_runs(model: &mut Model, id: u64, answer: CallAnswer<Box<StageRuns>>)
         }
     }
     if model.compare.has_one_stage() && answer.is_ok_and(|answer| answer.runs.len() == 1) {
-        let text = "one run of this stage is kept: there is no other to compare it with";
+        let text = "one run of this stage is kept: none to compare it with";
         model.say(Tone::Neutral, text);
     }
     compare(model);

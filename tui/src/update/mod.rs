@@ -3,9 +3,9 @@
 //!
 //! `keys`, `mouse`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`,
 //! `callbacks`, `nodes`, `videos`, `register`, `video_actions`, `preview`, `timeline`, `compare`, `queues`, `machine`,
-//! `workers`, `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`, `pipelines`,
-//! `shell`, `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to do after a page they
-//! return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
+//! `workers`, `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`,
+//! `pipelines`, `shell`, `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to
+//! do after a page they return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
 mod callbacks;
 mod commands;

@@ -43,10 +43,7 @@ pub fn show_stage(model: &mut Model, task: &TaskId, node: &NodeName) {
     let Some(task) = model.store.get(task) else {
         return;
     };
-    let row = RowId {
-        task: task.id.clone(),
-        node: Some(Arc::new(node.clone())),
-    };
+    let row = RowId::stage(&task.id, &Arc::new(node.clone()));
     if model.store.contains(&row) && model.tree.go_to(&row) {
         model.settle();
     }

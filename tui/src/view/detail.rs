@@ -253,7 +253,8 @@ fn list_overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSumma
     }
     if stage.reuse_hits + stage.joins > 0 {
         let saved = figures::format_long(stage.saved_seconds);
-        let reuse = format!("↺ {} hits, {} joined, {saved} saved", stage.reuse_hits, stage.joins);
+        let hits = figures::count_noun(stage.reuse_hits as usize, "hit");
+        let reuse = format!("↺ {hits}, {} joined, {saved} saved", stage.joins);
         block.add_fact("reuse", &reuse, theme.reuse());
     }
     if let Some(callback) = stage.callback_status {

@@ -20,6 +20,11 @@ const NAME: u16 = 12;
 const FIGURES: u16 = 30;
 /// Rows of figures before the nodes.
 const FIGURE_ROWS: u16 = 5;
+/// Columns of the slots of a class, and of the bar before them; of the wait; of why, where there are bars at least.
+const SLOTS: u16 = 18;
+const BAR: u16 = 7;
+const WAITS: u16 = 10;
+const LEAST_WHY: u16 = 16;
 /// One of so many runs that fails makes a node stand out.
 const FAILING: u64 = 10;
 
@@ -85,12 +90,17 @@ impl Columns {
         let mut rest = width.saturating_sub(2);
         let name = (rest * 40 / 100).max(12.min(rest));
         rest -= name;
+        let slots = if rest < SLOTS + WAITS + LEAST_WHY {
+            SLOTS - BAR
+        } else {
+            SLOTS
+        };
         let mut take = |columns: u16| {
             let taken = if rest >= columns { columns } else { 0 };
             rest -= taken;
             taken
         };
-        let (slots, waits) = (take(18), take(10));
+        let (slots, waits) = (take(slots), take(WAITS));
         Self {
             name,
             slots,
@@ -114,7 +124,7 @@ fn draw_row(model: &Model, row: &QueueRow, columns: &Columns, line: Rect, buffer
             let Some(queue) = model.observed.class(name) else {
                 return;
             };
-            describe_class(model, queue)
+            describe_class(model, queue, columns.slots == SLOTS)
         }
         QueueRow::Run { class, row } => {
             let Some(queue) = model.observed.class(class) else {
@@ -142,24 +152,29 @@ fn draw_row(model: &Model, row: &QueueRow, columns: &Columns, line: Rect, buffer
     list_page::draw_cells(&cells, line, buffer);
 }
 
-/// Describes a class: slots, and how much waits for one.
-fn describe_class(model: &Model, queue: &QueueInfo) -> ([String; 4], [Style; 4]) {
+/// Describes a class: slots, after a bar where there is room, and how much waits for one.
+fn describe_class(model: &Model, queue: &QueueInfo, with_bar: bool) -> ([String; 4], [Style; 4]) {
     let theme = model.theme;
     let share = match queue.slots {
         0 => 0.0,
         slots => queue.running as f64 / f64::from(slots) * 100.0,
     };
-    let slots = format!("{} {} of {}", figures::format_bar(share, 6), queue.running, queue.slots);
+    let slots = format!("{} of {}", queue.running, queue.slots);
+    let slots = if with_bar {
+        format!("{} {slots}", figures::format_bar(share, 6))
+    } else {
+        slots
+    };
     let oldest = queue.next.first().and_then(|run| {
         let row = RowId::stage(&run.task_id.clone().into(), &run.task_name.clone().into());
         find_wait(model, &row)
     });
     let shown = queue.next.len() as u64;
-    let why = match queue.pending {
-        _ if queue.waiting.is_some() => queue.waiting.clone().unwrap_or_default(),
-        0 => "nothing waits".to_owned(),
-        pending if pending > shown => format!("{pending} waiting, the first {shown} below"),
-        pending => format!("{pending} waiting"),
+    let why = match (&queue.waiting, queue.pending) {
+        (Some(reason), _) => reason.clone(),
+        (None, 0) => "nothing waits".to_owned(),
+        (None, pending) if pending > shown => format!("{pending} waiting, the first {shown} below"),
+        (None, pending) => format!("{pending} waiting"),
     };
     let texts = [
         queue.name.clone(),

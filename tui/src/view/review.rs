@@ -50,7 +50,7 @@ pub fn draw(model: &Model, review: &Review, buffer: &mut Buffer) {
             0 => String::new(),
             hidden => format!("↓ ↑ {hidden} more lines · "),
         };
-        let keys = format!("{hidden}enter sends it · a auto · s strict · f forced · esc back to the form");
+        let keys = format!("{hidden}enter sends it · a auto · s strict · f forced · esc back");
         put(buffer, inside.x, keys_y, inside.width, &keys, theme.faint());
     }
 }
@@ -108,10 +108,9 @@ fn list_below(model: &Model, room: u16) -> Lines {
     let Some(form) = &model.form else {
         return Lines::new();
     };
-    let mut lines = vec![
-        Default::default(),
-        (format!("reuse  {}", describe_mode(form)), theme.strong()),
-    ];
+    let mode = format!("reuse  {}", describe_mode(form));
+    let mut lines: Lines = vec![Default::default()];
+    lines.extend(wrap(&mode, room).into_iter().map(|line| (line, theme.strong())));
     if let Some((text, style)) = form::describe_outlook(form, &form.list_differences(), theme) {
         lines.extend(wrap(&text, room).into_iter().map(|line| (line, style)));
     }

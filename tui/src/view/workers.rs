@@ -18,6 +18,9 @@ use crate::{
 const NONE: &str =
     "no service of this daemon is run by Celery workers; a service with runner = \"celery\" in its configuration is";
 
+/// Columns of the last text; where there are fewer the names have them, and the text is only below the list.
+const LEAST_ABOUT: u16 = 20;
+
 /// Draws the page.
 pub fn draw(model: &Model, buffer: &mut Buffer) {
     let page = layout::lay_out_workers((buffer.area.width, buffer.area.height));
@@ -94,11 +97,16 @@ impl Columns {
             taken
         };
         let (state, busy) = (take(14), take(10));
+        let (name, about) = if rest < LEAST_ABOUT {
+            (name + rest, 0)
+        } else {
+            (name, rest)
+        };
         Self {
             name,
             state,
             busy,
-            about: rest,
+            about,
         }
     }
 
@@ -177,13 +185,18 @@ fn describe_worker(worker: &WorkerSeen, theme: Theme) -> RowTexts {
     let style = style_of(worker.state, theme);
     let busy = match worker.active {
         Some(active) => format!("{active} of {}", worker.concurrency),
+        None if worker.state == WorkerState::Offline => String::new(),
         None => format!("? of {}", worker.concurrency),
     };
-    let pool = worker.pool.as_deref().unwrap_or("pool not known");
-    let version = worker.version.as_deref().unwrap_or("version not known");
-    let about = format!("{pool} · {version} · {}", worker.queues.join(", "));
+    let about = format!("{} · {}", describe_pool(worker), worker.queues.join(", "));
     let texts = [worker.hostname.clone(), describe_state(worker.state), busy, about];
     (texts, [theme.strong(), style, theme.accent(), theme.plain()])
+}
+
+fn describe_pool(worker: &WorkerSeen) -> String {
+    let pool = worker.pool.as_deref().unwrap_or("pool not known");
+    let version = worker.version.as_deref().unwrap_or("version not known");
+    format!("{pool} · {version}")
 }
 
 fn describe_state(state: WorkerState) -> String {
@@ -234,7 +247,11 @@ fn add_queue(queue: &WorkerQueue, theme: Theme, block: &mut Block) {
     if let Some(reason) = &queue.reason {
         block.add_fact("waits", reason, theme.bad());
     }
-    block.add_fact("broker", &queue.broker, theme.plain());
+    let listeners = match queue.listeners.as_slice() {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    };
+    block.add_fact("listeners", &listeners, theme.plain());
     block.add_fact(
         "in flight",
         &format!("{} of {} that may be sent", queue.in_flight, queue.slots),
@@ -246,11 +263,7 @@ fn add_queue(queue: &WorkerQueue, theme: Theme, block: &mut Block) {
         theme.plain(),
     );
     block.add_fact("depth", &describe_depth(queue), theme.plain());
-    let listeners = match queue.listeners.as_slice() {
-        [] => "none".to_owned(),
-        names => names.join(", "),
-    };
-    block.add_fact("listeners", &listeners, theme.plain());
+    block.add_fact("broker", &queue.broker, theme.plain());
 }
 
 fn add_stage(model: &Model, queue: &WorkerQueue, stage: &StageOnWorker, block: &mut Block) {
@@ -258,7 +271,8 @@ fn add_stage(model: &Model, queue: &WorkerQueue, stage: &StageOnWorker, block: &
     block.add_fact("task", stage.task_id.as_str(), theme.strong());
     block.add_fact("stage", stage.task_name.as_str(), theme.strong());
     let worker = stage.hostname.as_deref().unwrap_or("none has begun it");
-    block.add_fact("worker", worker, theme.plain());
+    let worker = format!("{worker}, attempt {}", stage.attempt);
+    block.add_fact("worker", &worker, theme.plain());
     block.add_fact("queue", &queue.name, theme.plain());
     let ago = model.present_clock().seconds_since(stage.sent_at).max(0.0);
     block.add_fact("sent", &figures::format_ago(ago), theme.plain());
@@ -274,8 +288,8 @@ fn add_worker(model: &Model, worker: &WorkerSeen, block: &mut Block) {
         WorkerState::Offline => "it has stopped",
     };
     block.add_fact("state", state, style_of(worker.state, theme));
-    block.add_fact("broker", &worker.broker, theme.plain());
     block.add_fact("queues", &worker.queues.join(", "), theme.plain());
+    block.add_fact("pool", &describe_pool(worker), theme.plain());
     if let Some(heard) = worker.heard_at {
         let ago = model.present_clock().seconds_since(heard).max(0.0);
         block.add_fact("heard of", &figures::format_ago(ago), theme.plain());
@@ -287,11 +301,13 @@ fn add_worker(model: &Model, worker: &WorkerSeen, block: &mut Block) {
             theme.plain(),
         );
     }
-    for stage in model.workers.stages_on(worker) {
+    for (index, stage) in model.workers.stages_on(worker).iter().enumerate() {
+        let label = if index == 0 { "runs" } else { "" };
         block.add_fact(
-            "runs",
+            label,
             &format!("{} › {}", stage.task_id, stage.task_name),
             theme.plain(),
         );
     }
+    block.add_fact("broker", &worker.broker, theme.plain());
 }

@@ -122,9 +122,12 @@ fn queues_workers_and_what_they_run_are_shown_and_the_reason_where_nobody_listen
 #[test]
 fn enter_goes_to_the_stage_that_a_worker_runs_and_esc_comes_back() {
     let mut model = open((120, 36), Ok(report()));
+    assert_hides(&model, "enter stage");
     press(&mut model, "<enter>");
     assert_eq!(model.page, Page::Workers, "a queue is no stage");
-    press(&mut model, "j<enter>");
+    press(&mut model, "j");
+    assert_shows(&model, &["enter stage"]);
+    press(&mut model, "<enter>");
     assert_eq!(model.page, Page::Tasks);
     assert_eq!(model.tree.cursor.as_ref().unwrap().task.as_str(), "lecture-07");
     let effects = press(&mut model, "<esc>");
