@@ -13,11 +13,6 @@ if not record or record.damage or record.state ~= 'RUNNING' or record.run ~= arg
   or record.owner ~= args.owner then
   return 'lost'
 end
-update_record(task, node, record, { state = 'PENDING', owner = false, lease = false, started = false, progress = false,
-  message = false, dispatch = false, queue = args.to, runner = args.runner,
+return_run(task, node, record, { started = false, dispatch = false, queue = args.to, runner = args.runner,
   attempts = append_lost_attempt(record, args.how) })
-call('ZADD', queue_key(args.to), record.qseq, stage_member(task, node))
-write_public_json(task, node, record)
-update_task_status(task)
-publish_event(task, node, record, 'reaped')
 return 'ok'
