@@ -14,6 +14,13 @@ local function get_queue_score(order, dispatch)
   return dispatch and format_integer(tonumber(order) - SENT_BEFORE) or order
 end
 
+-- Whether the attempt that the call is about runs in the record, and its owner is the one that calls.
+-- Arguments: run, attempt, owner.
+local function is_owned(record)
+  return record and record.state == 'RUNNING' and record.run == args.run and record.attempt == args.attempt
+    and record.owner == args.owner
+end
+
 -- Puts the run of the record, which its owner has no more, back into its queue; `fields` are what else changes.
 -- Reads: foreign_key. Reads, writes: stage_key, task_key, stages_key. Writes: queue_key, public_json_key, TASKS, EXPIRY,
 -- FOREIGN, status_index_key, node_index_key, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl.
