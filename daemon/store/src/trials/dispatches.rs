@@ -251,8 +251,10 @@ async fn what_a_worker_writes_over_a_run_that_has_ended_is_replaced_by_what_came
         .finish(&fence, &success(r#"{"n":1}"#, false), &DiskUsage::default(), None)
         .await;
     assert!(finished.unwrap().counts);
+    // Also where the run has ended on this machine, after its worker was lost.
     let stage = format!("onceover:stage:{}:{}", fence.task, fence.node);
-    let _: u64 = bed.ask(&["HSET", &stage, "runner", "celery"]).await;
+    let runner: String = bed.ask(&["HGET", &stage, "runner"]).await;
+    assert_eq!(runner, "builtin");
     let key = format!("{}:node:{}", fence.task, fence.node);
     let late = format!(
         r#"{{"stages": {{}}, "shared_storage_path": "/share/{}/{}"}}"#,
