@@ -3,6 +3,7 @@
 
 mod answers;
 mod hits;
+mod known;
 mod recent;
 mod workers;
 

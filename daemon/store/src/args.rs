@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use onceover_types::{CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, VideoId};
-use redis::Script;
+use redis::{Cmd, Script};
 use serde::Serialize;
 
 /// Bytes of an error, as JSON, in a stage summary.
@@ -31,6 +31,18 @@ impl<'a> ScriptArgs<'a> {
 pub(super) struct PreparedCall<'a> {
     pub(super) script: &'static Script,
     pub(super) args: ScriptArgs<'a>,
+}
+
+impl PreparedCall<'_> {
+    /// Builds the command that calls the script.
+    pub(super) fn command(&self) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(self.script.get_hash()).arg(0);
+        for (name, value) in self.args.present() {
+            command.arg(name).arg(value);
+        }
+        command
+    }
 }
 
 /// Defines a call of a script: a struct whose fields are its arguments, by the names that the script reads them with.

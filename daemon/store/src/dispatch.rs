@@ -6,6 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use onceover_limits::Limit;
 use onceover_types::{NodeName, RunId, RunnerKind, StageState, TaskId, Timestamp};
 use onceover_wire::StageOnWorker;
+use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -193,10 +194,9 @@ impl Store {
 
     /// Whether it was noted that a message is in its queue. One of which it was not may be there all the same.
     pub async fn was_pushed(&self, dispatch: &Dispatch) -> Result<bool, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(stage_key(&dispatch.task, &dispatch.node)).arg("pushed");
         let mut redis = self.redis.clone();
-        let pushed: Option<String> = self.limited(command.query_async(&mut redis)).await?;
+        let key = stage_key(&dispatch.task, &dispatch.node);
+        let pushed: Option<String> = self.limited(redis.hget(key, "pushed")).await?;
         Ok(pushed.as_deref() == Some(dispatch.message.as_str()))
     }
 
@@ -237,10 +237,9 @@ impl Store {
     /// Lists the attempts that hold a slot of a queue, also those whose stage is no longer theirs: their owners are still
     /// ending them.
     pub async fn list_held(&self, queue: &str) -> Result<HashSet<String>, StoreError> {
-        let mut command = redis::cmd("ZRANGE");
-        command.arg(format!("onceover:held:{queue}")).arg(0).arg(-1);
         let mut redis = self.redis.clone();
-        let members: Vec<String> = self.limited(command.query_async(&mut redis)).await?;
+        let key = format!("onceover:held:{queue}");
+        let members: Vec<String> = self.limited(redis.zrange(key, 0, -1)).await?;
         // The owner stands last, and may have any characters.
         let names = members.iter().map(|member| {
             let parts: Vec<_> = member.splitn(5, '|').take(4).collect();
@@ -251,10 +250,8 @@ impl Store {
 
     /// Reads a message of the journal.
     pub async fn find_dispatch(&self, message: &str) -> Result<Option<Dispatch>, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(DISPATCHES).arg(message);
         let mut redis = self.redis.clone();
-        let entry: Option<String> = self.limited(command.query_async(&mut redis)).await?;
+        let entry: Option<String> = self.limited(redis.hget(DISPATCHES, message)).await?;
         Ok(entry.and_then(|entry| read_entry(message, &entry)))
     }
 
@@ -283,10 +280,9 @@ impl Store {
         node: &NodeName,
         message: &str,
     ) -> Result<Option<DispatchedStage>, StoreError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(stage_key(task, node)).arg(&STAGE_FIELDS[..]);
         let mut redis = self.redis.clone();
-        let values: Vec<Option<String>> = self.limited(command.query_async(&mut redis)).await?;
+        let fields = redis.hmget(stage_key(task, node), &STAGE_FIELDS);
+        let values: Vec<Option<String>> = self.limited(fields).await?;
         Ok(find_stage(&values, message))
     }
 

@@ -148,19 +148,15 @@ fn parse_answer(
     records: &Result<Arc<TaskRecords>, StoreError>,
 ) -> Result<Option<RepeatedHit>, StoreError> {
     let mut reply = TaggedReply::new("hit", convert_value(reply)?)?;
-    let is_hit = match reply.kind.as_str() {
-        "hit" => true,
-        "other" => false,
-        "failed" => return Err(StoreError::from_script_text(&reply.next_value::<String>()?)),
-        _ => return Err(reply.unknown_kind()),
-    };
-    if !is_hit {
-        return Ok(None);
+    match reply.kind.as_str() {
+        "hit" => Ok(Some(RepeatedHit {
+            input_changed: parse_counted_hit(&mut reply)?,
+            records: records.clone()?,
+        })),
+        "other" => Ok(None),
+        "failed" => Err(StoreError::from_script_text(&reply.next_value::<String>()?)),
+        _ => Err(reply.unknown_kind()),
     }
-    Ok(Some(RepeatedHit {
-        input_changed: parse_counted_hit(&mut reply)?,
-        records: records.clone()?,
-    }))
 }
 
 impl Store {

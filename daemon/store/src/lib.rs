@@ -323,7 +323,7 @@ impl Store {
         if let Some(answer) = self.rehearse(call.script, &call.args).await {
             return T::from_redis_value(answer).map_err(|error| StoreError::Unexpected(error.to_string()));
         }
-        let command = task_read::build_script_command(&call);
+        let command = call.command();
         let mut redis = self.redis.clone();
         let sent = async {
             match command.query_async(&mut redis).await {

@@ -5,7 +5,7 @@
 //! called in the same transaction, which then reads each task that the call is about, once.
 
 use onceover_types::{NodeName, TaskId};
-use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value};
+use redis::{ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value};
 
 use super::{
     Store, StoreError,
@@ -312,7 +312,7 @@ impl Store {
         plans: &[ReadPlan],
     ) -> Result<Option<(Value, Vec<ReadReplies>)>, StoreError> {
         let mut pipe = redis::pipe();
-        pipe.add_command(build_script_command(call));
+        pipe.add_command(call.command());
         let mut ends = Vec::with_capacity(plans.len());
         for (reading, plan) in readings.iter().zip(plans) {
             plan.add_commands(&mut pipe, reading.task);
@@ -387,14 +387,4 @@ impl Store {
         self.calls.observe(start.elapsed());
         replies
     }
-}
-
-/// Builds the command that calls a script.
-pub(super) fn build_script_command(call: &PreparedCall<'_>) -> Cmd {
-    let mut command = redis::cmd("EVALSHA");
-    command.arg(call.script.get_hash()).arg(0);
-    for (name, value) in call.args.present() {
-        command.arg(name).arg(value);
-    }
-    command
 }

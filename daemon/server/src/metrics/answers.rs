@@ -1,7 +1,6 @@
-//! How requests were answered: the metrics of a route are found by its pattern, so that labels are made for the first
-//! request alone.
+//! How requests were answered: the metrics of a route are found by its pattern.
 
-use std::{collections::HashMap, sync::RwLock, time::Duration};
+use std::time::Duration;
 
 use axum::http::Method;
 use prometheus_client::{
@@ -10,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Histograms;
+use super::{Histograms, known::KnownMetrics};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -30,7 +29,7 @@ pub(super) struct AnswerMetrics {
     requests: Family<Request, Counter>,
     times: Histograms<Route>,
     /// The metrics of each route so far.
-    known: RwLock<HashMap<String, Vec<AnswerMetric>>>,
+    known: KnownMetrics<AnswerMetric>,
 }
 
 /// The metrics of one method and status of a route.
@@ -53,7 +52,7 @@ impl Default for AnswerMetrics {
         Self {
             requests: Family::default(),
             times: Family::new_with_constructor(request_times),
-            known: RwLock::default(),
+            known: KnownMetrics::default(),
         }
     }
 }
@@ -62,20 +61,9 @@ impl AnswerMetrics {
     /// Counts an answer; `route` is the pattern that the request matched.
     pub(super) fn observe(&self, route: &str, method: &Method, status: u16, took: Duration) {
         let method = name_of_method(method);
-        let is_it = |metric: &&AnswerMetric| metric.status == status && metric.method == method;
-        let known = self.known.read().expect("no thread panics with the known metrics");
-        if let Some(metric) = known.get(route).and_then(|metrics| metrics.iter().find(is_it)) {
-            metric.observe(took);
-            return;
-        }
-        drop(known);
-        let metric = self.make(route, method, status);
-        metric.observe(took);
-        let mut known = self.known.write().expect("no thread panics with the known metrics");
-        let metrics = known.entry(route.to_owned()).or_default();
-        if !metrics.iter().any(|metric| is_it(&metric)) {
-            metrics.push(metric);
-        }
+        let is_it = |metric: &AnswerMetric| metric.status == status && metric.method == method;
+        let make = || self.make(route, method, status);
+        self.known.count(route, is_it, make, |metric| metric.observe(took));
     }
 
     fn make(&self, route: &str, method: &'static str, status: u16) -> AnswerMetric {

@@ -4,13 +4,16 @@
 use std::{sync::Arc, time::Duration};
 
 use onceover_store::{ArtifactFault, GatheredEvidence};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     ServiceError,
     artifacts::{ArtifactCheck, ObjectStamp, RecordedFiles},
 };
-use crate::objects::{ObjectStorage, location::Location};
+use crate::{
+    blocking,
+    objects::{ObjectStorage, location::Location},
+};
 
 /// How long the object store may take to say what it has of one result.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,9 +39,6 @@ pub(super) async fn check_artifacts(
     Ok(files)
 }
 
-/// The check that is made on a thread which answers requests.
-static CHECK_AT_ONCE: Semaphore = Semaphore::const_new(1);
-
 /// Checks the files of a result that was reused before.
 pub(super) async fn check_known(
     files: &Arc<RecordedFiles>,
@@ -49,13 +49,11 @@ pub(super) async fn check_known(
 }
 
 async fn check_known_here(files: &Arc<RecordedFiles>) -> Result<ArtifactCheck, ServiceError> {
-    // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for
-    // too. One such check at a time: a file system that does not answer holds no more than one thread that answers
-    // requests.
+    // The last hit has asked for these files too.
     if files.is_quick_to_check()
-        && let Ok(_turn) = CHECK_AT_ONCE.try_acquire()
+        && let Some(check) = blocking::try_here(|| files.check())
     {
-        return Ok(files.check());
+        return Ok(check);
     }
     let files = Arc::clone(files);
     run_off_thread(move || files.check()).await
@@ -63,7 +61,7 @@ async fn check_known_here(files: &Arc<RecordedFiles>) -> Result<ArtifactCheck, S
 
 /// Does what blocks on the files of a result.
 async fn run_off_thread<T: Send + 'static>(check: impl FnOnce() -> T + Send + 'static) -> Result<T, ServiceError> {
-    crate::blocking::run(check)
+    blocking::run(check)
         .await
         .map_err(|error| ServiceError::Unavailable(format!("the files of a result could not be looked at: {error}")))
 }

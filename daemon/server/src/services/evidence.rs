@@ -11,24 +11,22 @@ use onceover_catalog::NodeSpec;
 use onceover_run::paths::Roots;
 use onceover_store::ReuseRule;
 use onceover_types::{Object, TaskId};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
+    blocking,
     config::Verify,
     downloads::Downloads,
     evidence::{ByParameter, as_one, disk::on_disk, given_paths, is_url, of_local_files, of_plain_files},
     objects::ObjectStorage,
 };
 
-/// Files of a request that are looked at on the thread which answers it: the way to another thread and back takes longer.
+/// Files of a request that are looked at on the thread which answers it.
 const FEW: usize = 2;
 /// Files that took longer are left to other threads the next time.
 const QUICK: Duration = Duration::from_millis(2);
 /// Sets of files that are known to be looked at quickly: 64 KiB or so.
 const MOST_QUICK: usize = 1024;
-
-/// The check that is made on a thread which answers requests: a file system that does not answer holds no more than one.
-static CHECK_AT_ONCE: Semaphore = Semaphore::const_new(1);
 
 /// Which files were looked at quickly the last time, by the hash of their paths. A wrong entry costs time and nothing
 /// else.
@@ -198,9 +196,8 @@ impl InputEvidence {
 
     /// Looks at files on this thread. Returns `None` if others are looked at so, or one of them is a folder.
     fn look_at_once(&self, task: &TaskId, node: &NodeSpec, input: &Object, files: u64) -> Option<ByParameter> {
-        let _turn = CHECK_AT_ONCE.try_acquire().ok()?;
         let start = Instant::now();
-        let found = of_plain_files(&self.roots, task, node, input);
+        let found = blocking::try_here(|| of_plain_files(&self.roots, task, node, input))?;
         let took = if found.is_some() {
             start.elapsed()
         } else {

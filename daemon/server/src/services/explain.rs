@@ -58,10 +58,9 @@ impl Explanations {
         reuse: Option<ReuseMode>,
     ) -> Result<ReuseExplanation, ServiceError> {
         let records = self.views.read_records(task).await?;
-        let held = self.views.held(&records).stages;
-        let has_stage = |name: &NodeName| records.stage(name).is_some() || held.contains_key(name);
         let Some(node) = self.catalog.shared(name.as_str()) else {
-            return match has_stage(name) {
+            let has_stage = records.stage(name).is_some() || self.views.held(&records).stages.contains_key(name);
+            return match has_stage {
                 true => Ok(of_no_node(task, name, reuse)),
                 false => Err(ServiceError::UnknownStage {
                     task: task.clone(),
@@ -89,13 +88,13 @@ impl Explanations {
         request: &Map<String, Value>,
         reuse: Option<ReuseMode>,
     ) -> Result<ReuseExplanation, ServiceError> {
-        let held = self.views.held(records).stages;
-        let has_stage = |name: &NodeName| records.stage(name).is_some() || held.contains_key(name);
         let explained = self.decide_again(task, node, request, reuse).await?;
         if explained.decision != ReuseDecision::Run {
             return Ok(explained);
         }
         let node = self.catalog.for_input(node.name.as_str(), request).unwrap_or(node);
+        let held = self.views.held(records).stages;
+        let has_stage = |name: &NodeName| records.stage(name).is_some() || held.contains_key(name);
         let has_source = |group: &Vec<&ParameterSpec>| {
             let mut fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
             fallbacks.any(|fallback| has_stage(&fallback.node))

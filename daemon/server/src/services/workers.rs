@@ -85,21 +85,33 @@ impl Workers {
 
     /// Says why a stage that waits in a queue does not begin; `None` where the order of the queue says enough.
     pub(super) async fn explain_wait(&self, queue: &str) -> Result<Option<String>, StoreError> {
-        let Some(slots) = self.directory.count_slots(queue).filter(|slots| *slots == 0) else {
+        match self.directory.count_slots(queue) {
+            Some(0) => self.find_reason(queue).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Says why nothing of a queue begins. How many stages wait in it is read only where there is a reason.
+    async fn find_reason(&self, queue: &str) -> Result<Option<String>, StoreError> {
+        if self.directory.find_reason(queue, 0).is_none() {
             return Ok(None);
-        };
-        let known = self.store.queue(queue, slots).await?;
+        }
+        let known = self.store.queue(queue, 0).await?;
         Ok(self.directory.find_reason(queue, known.pending))
     }
 
     /// Says which queues nobody listens to, where submits can be decided all the same.
     pub(super) async fn find_warnings(&self) -> Vec<String> {
-        match self.read_report().await {
-            Ok(report) => report.queues.into_iter().filter_map(|queue| queue.reason).collect(),
-            Err(error) => {
-                tracing::debug!(%error, "the queues of workers were not read");
-                Vec::new()
+        let mut warnings = Vec::new();
+        for queue in self.directory.snapshot().queues {
+            match self.find_reason(&queue.queue).await {
+                Ok(reason) => warnings.extend(reason),
+                Err(error) => {
+                    tracing::debug!(%error, "the queues of workers were not read");
+                    return Vec::new();
+                }
             }
         }
+        warnings
     }
 }

@@ -204,6 +204,29 @@ async fn a_run_that_its_owner_gives_back_waits_as_the_next_attempt_without_a_mes
 }
 
 #[tokio::test]
+async fn lost_attempts_that_are_left_out_are_whole_ones_whatever_the_others_say() {
+    const ATTEMPTS: usize = 30;
+    let bed = Bed::start(false).await;
+    wait_in_queue(&bed, "t1").await;
+    let back = RequeuedRun {
+        how: r#"},{"attempt":"#.repeat(12),
+        ..back_to(QUEUE)
+    };
+    for _ in 0..ATTEMPTS {
+        let fence = claim(&bed, QUEUE, OWNER, 1).await.runs.remove(0).fence;
+        assert!(bed.store.requeue(&fence, &back, &DiskUsage::default()).await.unwrap());
+    }
+    let stage = format!("onceover:stage:t1:{}", node());
+    let lost: String = bed.ask(&["HGET", &stage, "attempts"]).await;
+    let lost: Vec<serde_json::Value> = serde_json::from_str(&format!("[{lost}]")).unwrap();
+    assert!(lost.len() > 1 && lost.len() < ATTEMPTS, "{} are kept", lost.len());
+    for (attempt, before_last) in lost.iter().rev().zip(0..) {
+        assert_eq!(attempt["attempt"], ATTEMPTS - before_last);
+        assert_eq!(attempt["error"], back.how);
+    }
+}
+
+#[tokio::test]
 async fn only_stages_without_a_message_that_have_waited_long_enough_go_elsewhere() {
     let bed = Bed::start(false).await;
     sent(&bed).await;
@@ -228,8 +251,10 @@ async fn what_a_worker_writes_over_a_run_that_has_ended_is_replaced_by_what_came
         .finish(&fence, &success(r#"{"n":1}"#, false), &DiskUsage::default(), None)
         .await;
     assert!(finished.unwrap().counts);
+    // Also where the run has ended on this machine, after its worker was lost.
     let stage = format!("onceover:stage:{}:{}", fence.task, fence.node);
-    let _: u64 = bed.ask(&["HSET", &stage, "runner", "celery"]).await;
+    let runner: String = bed.ask(&["HGET", &stage, "runner"]).await;
+    assert_eq!(runner, "builtin");
     let key = format!("{}:node:{}", fence.task, fence.node);
     let late = format!(
         r#"{{"stages": {{}}, "shared_storage_path": "/share/{}/{}"}}"#,

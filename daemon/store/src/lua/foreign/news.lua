@@ -81,8 +81,10 @@ for _, member in iterate_list(args.stages) do
   if not (record and (record.damage or is_in_flight(record.state))) then
     local note = read_note(task, node)
     local today, older = public_json_key(task, node), older_public_json_key(task, node)
-    local foreign
-    if record or is_plausible(today) or is_plausible(older) then foreign = find_foreign_stage(task, node, record) end
+    local foreign, is_written_over
+    if record or is_plausible(today) or is_plausible(older) then
+      foreign, is_written_over = find_foreign_stage(task, node, record)
+    end
     local is_known, is_overdue = check_note(task, node, note, foreign)
     if foreign and not is_known then
       bytes = bytes + #foreign[4]
@@ -90,7 +92,7 @@ for _, member in iterate_list(args.stages) do
       for _, part in ipairs(foreign) do found[#found + 1] = part end
       found[#found + 1] = is_overdue and 1 or 0
     elseif not foreign then
-      if record and record.runner == 'celery' then restore_public_json(task, node, record) end
+      if is_written_over then restore_public_json(task, node) end
       local is_there = call('EXISTS', today, older) > 0
       if note then
         -- Waiting callbacks are sent first.

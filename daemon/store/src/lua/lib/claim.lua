@@ -1,4 +1,4 @@
--- How a daemon takes runs from a queue.
+-- How a daemon takes runs from a queue, and how they go back.
 
 -- The fields of a record that the owner of its run needs.
 local CLAIMED_FIELDS = { 'state', 'run', 'attempt', 'queue', 'input', 'input_pub', 'fresh', 'dispatch' }
@@ -12,6 +12,29 @@ local SENT_BEFORE = 1e15
 -- Answers where a stage waits in its queue: `order` is its number, `dispatch` the id of its message, if it has one.
 local function get_queue_score(order, dispatch)
   return dispatch and format_integer(tonumber(order) - SENT_BEFORE) or order
+end
+
+-- Whether the attempt that the call is about runs in the record, and its owner is the one that calls.
+-- Arguments: run, attempt, owner.
+local function is_owned(record)
+  return record and record.state == 'RUNNING' and record.run == args.run and record.attempt == args.attempt
+    and record.owner == args.owner
+end
+
+-- Puts the run of the record, which its owner has no more, back into its queue; `fields` are what else changes.
+-- Reads: foreign_key. Reads, writes: stage_key, task_key, stages_key. Writes: queue_key, public_json_key, TASKS, EXPIRY,
+-- FOREIGN, status_index_key, node_index_key, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl.
+local function return_run(task, node, record, fields)
+  fields.state = 'PENDING'
+  fields.owner = false
+  fields.lease = false
+  fields.progress = false
+  fields.message = false
+  update_record(task, node, record, fields)
+  call('ZADD', queue_key(record.queue), get_queue_score(record.qseq, record.dispatch), stage_member(task, node))
+  write_public_json(task, node, record)
+  update_task_status(task)
+  publish_event(task, node, record, 'reaped')
 end
 
 -- Answers how many stages of the queue wait to be joined: their messages are with the workers, so they need no free slot.

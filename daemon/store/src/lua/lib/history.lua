@@ -14,13 +14,14 @@ local KEPT_VALUES_BYTES = 65536
 local LOST_ATTEMPTS_BYTES = 4096
 
 -- Answers the lost attempts of the run in `record`, with the one that is lost now, as the items of a JSON array.
--- `error` is a text of a harmless alphabet.
+-- `error` is the inside of a JSON string.
 local function append_lost_attempt(record, error)
   local started = tonumber(record.started) and record.started or NOW_DIGITS
   local lost = '{"attempt":' .. (record.attempt or '1') .. ',"started_at":' .. format_time(started) .. ',"ended_at":'
     .. format_time(NOW_DIGITS) .. ',"error":' .. quote_text(error) .. '}'
   local former = record.attempts
-  while former and #former > LOST_ATTEMPTS_BYTES do former = string.match(former, '},({.*)$') end
+  -- No string has the beginning of an attempt: its quotes would be escaped there.
+  while former and #former > LOST_ATTEMPTS_BYTES do former = string.match(former, '},({"attempt":.*)$') end
   return former and (former .. ',' .. lost) or lost
 end
 

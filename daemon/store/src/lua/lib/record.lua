@@ -19,30 +19,22 @@ local function drop_damaged_fields(record) -- rare
   local find = string.find
   -- Most values are there more than once. Each is checked once, and what is right as a number is so as a word.
   local checked = {}
-  for position = 1, #NUMBER_FIELDS do
-    local field = NUMBER_FIELDS[position]
-    local value = record[field]
-    if value and not checked[value] then
-      if find(value, '^%d+%.?%d*$') then
-        checked[value] = true
-      else
-        damage = damage or field
-        record[field] = nil
+  local function drop_unlike(fields, pattern)
+    for position = 1, #fields do
+      local field = fields[position]
+      local value = record[field]
+      if value and not checked[value] then
+        if find(value, pattern) then
+          checked[value] = true
+        else
+          damage = damage or field
+          record[field] = nil
+        end
       end
     end
   end
-  for position = 1, #WORD_FIELDS do
-    local field = WORD_FIELDS[position]
-    local value = record[field]
-    if value and not checked[value] then
-      if find(value, '^[%w_.:-]*$') then
-        checked[value] = true
-      else
-        damage = damage or field
-        record[field] = nil
-      end
-    end
-  end
+  drop_unlike(NUMBER_FIELDS, '^%d+%.?%d*$')
+  drop_unlike(WORD_FIELDS, '^[%w_.:-]*$')
   for position = 1, #SHORT_TEXT_FIELDS do
     local field = SHORT_TEXT_FIELDS[position]
     local text = record[field]

@@ -5,10 +5,7 @@
 
 local task, node = args.task, args.name
 local record = read_fields(task, node, { 'state', 'run', 'attempt', 'owner', 'dispatch' })
-if not record or record.state ~= 'RUNNING' or record.run ~= args.run or record.attempt ~= args.attempt
-  or record.owner ~= args.owner then
-  return 0
-end
+if not is_owned(record) then return 0 end
 if record.dispatch and record.dispatch ~= args.message then return 0 end
 call('HSET', DISPATCHES, args.message, args.entry)
 -- What was noted of the message of an earlier attempt does not count for this one.

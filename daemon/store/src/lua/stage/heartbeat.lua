@@ -9,8 +9,7 @@ local task, node = args.task, args.name
 local member = slot_member(task, node, args.run, args.attempt, args.owner)
 local record = load_record_fields(task, node, HEARTBEAT_FIELDS)
 local lease = format_integer(NOW + tonumber(args.lease_ms))
-if not record or record.state ~= 'RUNNING' or record.run ~= args.run or record.attempt ~= args.attempt
-  or record.owner ~= args.owner then
+if not is_owned(record) then
   -- The processes of a lost run are still ending: until then they keep the slot, unless it was taken away.
   call('ZADD', slots_key(args.queue), 'XX', lease, member)
   return 'lost'

@@ -44,13 +44,9 @@ for _, member in ipairs(members) do
         call('HSET', stage_key(task, node), 'given_up', '1')
         end_run(task, node, record, 'FAILED', { error = args.error, error_short = args.error_short })
       else
-        update_record(task, node, record, { state = 'PENDING', owner = false, lease = false, progress = false,
-          message = false, lost = format_integer(lost), started = record.dispatch and record.started or false,
+        return_run(task, node, record, { lost = format_integer(lost),
+          started = record.dispatch and record.started or false,
           attempts = not record.dispatch and append_lost_attempt(record, HOW_LOST) or record.attempts })
-        call('ZADD', queue_key(record.queue), get_queue_score(record.qseq, record.dispatch), stage_member(task, node))
-        write_public_json(task, node, record)
-        update_task_status(task)
-        publish_event(task, node, record, 'reaped')
       end
     end
   end

@@ -9,15 +9,7 @@ local record = load_record(task, node)
 require_writable()
 call('ZREM', slots_key(args.queue), slot_member(task, node, args.run, args.attempt, args.owner))
 count_measured_bytes(task, args.measured)
-if not record or record.damage or record.state ~= 'RUNNING' or record.run ~= args.run or record.attempt ~= args.attempt
-  or record.owner ~= args.owner then
-  return 'lost'
-end
-update_record(task, node, record, { state = 'PENDING', owner = false, lease = false, started = false, progress = false,
-  message = false, dispatch = false, queue = args.to, runner = args.runner,
+if not is_owned(record) or record.damage then return 'lost' end
+return_run(task, node, record, { started = false, dispatch = false, queue = args.to, runner = args.runner,
   attempts = append_lost_attempt(record, args.how) })
-call('ZADD', queue_key(args.to), record.qseq, stage_member(task, node))
-write_public_json(task, node, record)
-update_task_status(task)
-publish_event(task, node, record, 'reaped')
 return 'ok'
