@@ -9,7 +9,7 @@ use std::{
 
 use onceover_celery::BrokerSettings;
 use onceover_types::Timestamp;
-use onceover_wire::{BrokerSeen, StageOnWorker, WorkerQueue, WorkerSeen, WorkersReport};
+use onceover_wire::{BrokerSeen, StageOnWorker, WorkerQueue, WorkerSeen, WorkerState, WorkersReport};
 use tokio::sync::Notify;
 
 use super::known::{BrokerAnswer, BrokerState, SentRun};
@@ -117,6 +117,14 @@ impl WorkerRegistry {
         state.measure(queue, now)
     }
 
+    /// Judges a worker of a broker by what was heard of it; `None` for one that is not known.
+    pub(super) fn judge_worker(&self, broker: &str, hostname: &str) -> Option<WorkerState> {
+        let (_, watch) = self.find(broker)?;
+        let state = watch.lock();
+        let worker = state.workers.get(hostname)?;
+        Some(state.judge(worker, Instant::now()))
+    }
+
     /// Asks the workers of a broker soon: something may have changed that no event has said, as after a reconnect.
     pub fn recheck(&self, broker: &str) {
         if let Some((_, watch)) = self.find(broker) {
@@ -209,14 +217,9 @@ impl WorkerRegistry {
         for worker in answer.workers {
             state.note_answer(worker, now);
         }
-        let listening: Vec<String> = {
-            let judged = state.workers.iter();
-            let kept = judged.filter(|(_, worker)| {
-                state.judge(worker, now).is_listening() || now.duration_since(worker.heard) < KEPT
-            });
-            kept.map(|(hostname, _)| hostname.clone()).collect()
-        };
-        state.workers.retain(|hostname, _| listening.contains(hostname));
+        let mut workers = std::mem::take(&mut state.workers);
+        workers.retain(|_, worker| state.judge(worker, now).is_listening() || now.duration_since(worker.heard) < KEPT);
+        state.workers = workers;
         let after = watch.measure_all(&state, now);
         drop(state);
         self.report_changes(watch, &before, &after);

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use onceover_types::RunId;
-use onceover_wire::WorkerState;
 
 use super::*;
 use crate::dispatch::known::{SILENT, WorkerAnswer};
