@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     BrokerSettings, CeleryError, CeleryNews, MessageId, PushError, TaskResult, TaskSighting, TermSignal,
-    TerminateReply, Whereabouts, WorkerReport, WorkerSurvey,
+    TerminateReply, Whereabouts, WorkerSurvey,
     broadcast::{ask_workers, tell_workers},
     control::{ControlRequest, collect_reports, read_sightings, read_terminations},
     follow::{self, Subscribed},
@@ -152,19 +152,6 @@ impl CeleryClient {
         let request = ControlRequest::revoke(id, Some(signal));
         let answers = ask_workers(&self.0.broker, &self.0.names, request, timeout).await?;
         Ok(read_terminations(id, &answers.replies))
-    }
-
-    /// Has workers publish events of tasks, which they do from their start with `-E` alone. A worker forgets it when it
-    /// is restarted.
-    pub async fn enable_events(&self) -> Result<(), CeleryError> {
-        let request = ControlRequest::new("enable_events", serde_json::json!({}));
-        tell_workers(&self.0.broker, &self.0.names, &request).await?;
-        Ok(())
-    }
-
-    /// Asks who there is. Who does not answer within `timeout` is left out; `survey` counts them.
-    pub async fn inspect(&self, timeout: Duration) -> Result<Vec<WorkerReport>, CeleryError> {
-        Ok(self.survey(timeout).await?.reports)
     }
 
     /// Asks who there is, and counts who heard it and did not answer.

@@ -142,7 +142,6 @@ mod tests {
             concurrency: None,
             pid: None,
             registered: registered.iter().map(|task| (*task).to_owned()).collect(),
-            version: None,
         }
     }
 

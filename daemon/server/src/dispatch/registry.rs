@@ -300,7 +300,7 @@ impl WorkerDirectory for WorkerRegistry {
                 concurrency: worker.answer.concurrency,
                 active: worker.newest.active,
                 processed: worker.newest.processed,
-                version: worker.newest.version.clone().or_else(|| worker.answer.version.clone()),
+                version: worker.newest.version.clone(),
                 heard_at: Some(worker.heard_at),
             }));
         }

@@ -77,7 +77,6 @@ fn read_report(report: WorkerReport) -> WorkerAnswer {
         concurrency: report
             .concurrency
             .map_or(1, |most| u32::try_from(most).unwrap_or(u32::MAX)),
-        version: report.version,
     }
 }
 
