@@ -163,7 +163,6 @@ impl RedisLink {
                 self.client(ConnectionAddr::Unix(path.clone()), &endpoint.login, endpoint.database)
             }
             ServerPlace::Sentinels { servers, master, login } => {
-                let master = master.as_deref().unwrap_or_default();
                 let mut reasons = Vec::new();
                 for sentinel in servers {
                     match self.ask_sentinel(sentinel, login, master).await {
