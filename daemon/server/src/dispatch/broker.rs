@@ -56,8 +56,12 @@ struct MailBox {
 }
 
 impl MailBox {
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().expect("no thread panics with the news of a message")
+    }
+
     fn change(&self, change: impl FnOnce(&mut Mail)) {
-        change(&mut self.mail.lock().expect("no thread panics with the news of a message"));
+        change(&mut self.lock());
         self.arrived.notify_one();
     }
 }
@@ -112,11 +116,7 @@ impl MailSubscription {
 
     /// What is known of the message. Whether that is outdated is answered once.
     pub(super) fn read(&self) -> Mail {
-        let mut mail = self
-            .mail
-            .mail
-            .lock()
-            .expect("no thread panics with the news of a message");
+        let mut mail = self.mail.lock();
         let read = mail.clone();
         mail.is_outdated = false;
         read
@@ -124,23 +124,12 @@ impl MailSubscription {
 
     /// The worker that has the message, as far as is known.
     pub(super) fn hostname(&self) -> Option<String> {
-        let mail = self
-            .mail
-            .mail
-            .lock()
-            .expect("no thread panics with the news of a message");
-        mail.hostname.clone()
+        self.mail.lock().hostname.clone()
     }
 
     /// Adds what was read from the result database, or answered by a worker.
     pub(super) fn add(&self, change: impl FnOnce(&mut Mail)) {
-        change(
-            &mut self
-                .mail
-                .mail
-                .lock()
-                .expect("no thread panics with the news of a message"),
-        );
+        change(&mut self.mail.lock());
     }
 }
 
