@@ -29,10 +29,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::followed::MOST_PROCESSES;
 use self::followed::{FollowedMessage, MessageFate};
 use super::{Dispatcher, TaskSoFar, context::build_arguments, outcome::MessageEnd, services::WorkerService};
+use crate::run_wait::{self, Backoff};
 
-/// Before something is tried again for which the broker or Redis was needed: doubled each time.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long the first push waits for the news of the broker.
 const NEWS: Duration = Duration::from_secs(2);
 /// How long a run that has lost its stage waits until its watch finds that out.
@@ -61,17 +59,6 @@ pub struct CeleryRunner<'a> {
 impl Runner for CeleryRunner<'_> {
     fn run<'a>(&'a self, context: &'a RunContext) -> BoxFuture<'a, Result<Object, RunError>> {
         Box::pin(self.run_on_worker(context))
-    }
-}
-
-/// The waits between tries.
-struct Waits(Duration);
-
-impl Waits {
-    fn next(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(LONGEST_WAIT);
-        wait
     }
 }
 
@@ -151,12 +138,7 @@ impl CeleryRunner<'_> {
 
     /// Waits for what the run cannot do without; that does not count towards its time limit.
     async fn pause(&self, context: &RunContext, wait: Duration) -> Result<(), RunError> {
-        self.began.send_replace(Instant::now() + wait);
-        tokio::select! {
-            biased;
-            () = context.cancel.cancelled() => Err(RunError::Interrupted),
-            () = tokio::time::sleep(wait) => Ok(()),
-        }
+        run_wait::pause(self.began, &context.cancel, wait).await
     }
 
     /// Sends the message of a new attempt.
@@ -207,7 +189,7 @@ impl CeleryRunner<'_> {
 
     /// Journals the message, however long Redis is unreachable.
     async fn journal(&self, context: &RunContext, dispatch: &Dispatch) -> Result<(), RunError> {
-        let mut waits = Waits(FIRST_WAIT);
+        let mut waits = Backoff::default();
         loop {
             match self.dispatcher.store.journal_dispatch(self.fence, dispatch).await {
                 Ok(true) => return Ok(()),
@@ -223,7 +205,7 @@ impl CeleryRunner<'_> {
                 }
                 Err(error) => return Err(RunError::failed(format!("its message cannot be journalled: {error}"))),
             }
-            self.pause(context, waits.next()).await?;
+            self.pause(context, waits.next_wait()).await?;
         }
     }
 
@@ -234,7 +216,7 @@ impl CeleryRunner<'_> {
         context: &RunContext,
         mut followed: FollowedMessage<'a>,
     ) -> Result<FollowedMessage<'a>, RunError> {
-        let mut waits = Waits(FIRST_WAIT);
+        let mut waits = Backoff::default();
         let service = Arc::clone(followed.service);
         let queue = service.queue.as_str();
         loop {
@@ -254,7 +236,7 @@ impl CeleryRunner<'_> {
                     let message = format!("waiting for the broker: {error}");
                     context.progress.report(0.0, Some(message));
                     // It was not sent: a run that is cancelled has nothing to take back.
-                    self.pause(context, waits.next()).await?;
+                    self.pause(context, waits.next_wait()).await?;
                 }
                 Err(PushError::Unknown(error)) => {
                     context.log.line(&format!("{error}; looking for it"));
@@ -275,7 +257,7 @@ impl CeleryRunner<'_> {
     ) -> Result<FollowedMessage<'a>, RunError> {
         let id =
             MessageId::parse(message).map_err(|error| RunError::failed(format!("its record is damaged: {error}")))?;
-        let mut waits = Waits(FIRST_WAIT);
+        let mut waits = Backoff::default();
         let found = loop {
             match self.dispatcher.store.find_dispatch(message).await {
                 Ok(found) => break found,
@@ -284,7 +266,7 @@ impl CeleryRunner<'_> {
                 }
                 Err(error) => return Err(RunError::failed(format!("its message cannot be read: {error}"))),
             }
-            self.pause(context, waits.next()).await?;
+            self.pause(context, waits.next_wait()).await?;
         };
         let is_journalled = found.is_some();
         let dispatch = found.unwrap_or_else(|| Dispatch {
