@@ -170,17 +170,7 @@ impl CeleryRunner<'_> {
         };
         let limits = MessageLimits::default();
         let envelope = Envelope::new(&id, task, &service.queue, &arguments, &origin, &limits);
-        let dispatch = Dispatch {
-            message: id.to_string(),
-            task: context.task_id.clone(),
-            node: self.fence.node.clone(),
-            run: context.run_id.clone(),
-            attempt: context.attempt,
-            service: service.name.clone(),
-            queue: service.queue.clone(),
-            envelope: String::from_utf8_lossy(envelope.bytes()).into_owned(),
-            sent_ms: now.as_millis(),
-        };
+        let dispatch = self.describe_message(service, id, envelope.into_text(), now);
         let followed = self.begin(context, service, client, id, dispatch);
         service.broker.wait_for_news(NEWS).await;
         self.journal(context, &followed.dispatch).await?;
@@ -269,18 +259,9 @@ impl CeleryRunner<'_> {
             self.pause(context, waits.next_wait()).await?;
         };
         let is_journalled = found.is_some();
-        let dispatch = found.unwrap_or_else(|| Dispatch {
-            message: message.to_owned(),
-            task: context.task_id.clone(),
-            node: self.fence.node.clone(),
-            run: context.run_id.clone(),
-            attempt: context.attempt,
-            service: service.name.clone(),
-            queue: service.queue.clone(),
-            // It cannot be taken back any more; its id is found all the same.
-            envelope: String::new(),
-            sent_ms: self.dispatcher.store.now().as_millis(),
-        });
+        // Without its bytes it cannot be taken back any more; its id is found all the same.
+        let dispatch =
+            found.unwrap_or_else(|| self.describe_message(service, id, String::new(), self.dispatcher.store.now()));
         context.log.line(&format!(
             "joins message {message}, which was sent to {}",
             dispatch.queue
@@ -291,6 +272,21 @@ impl CeleryRunner<'_> {
         followed.is_pushed = is_pushed;
         followed.look_at_once();
         Ok(followed)
+    }
+
+    /// Describes a message of this attempt as the journal has it.
+    fn describe_message(&self, service: &WorkerService, id: MessageId, envelope: String, sent: Timestamp) -> Dispatch {
+        Dispatch {
+            message: id.to_string(),
+            task: self.fence.task.clone(),
+            node: self.fence.node.clone(),
+            run: self.fence.run.clone(),
+            attempt: self.fence.attempt,
+            service: service.name.clone(),
+            queue: service.queue.clone(),
+            envelope,
+            sent_ms: sent.as_millis(),
+        }
     }
 
     fn begin<'a>(
