@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::{
     BrokerSettings, CeleryError, CeleryNews, MessageId, PushError, TaskResult, TaskSighting, TermSignal,
     TerminateReply, Whereabouts, WorkerSurvey,
-    broadcast::{ask_workers, tell_workers},
+    broadcast::{Answers, ask_workers, tell_workers},
     control::{ControlRequest, collect_reports, read_sightings, read_terminations},
     follow::{self, Subscribed},
     kombu::{check_size, message_id},
@@ -154,19 +154,25 @@ impl CeleryClient {
         Ok(read_terminations(id, &answers.replies))
     }
 
-    /// Asks who there is, and counts who heard it and did not answer.
+    /// Asks who there is, and counts who heard it and did not answer. The reports name no tasks.
     pub async fn survey(&self, timeout: Duration) -> Result<WorkerSurvey, CeleryError> {
-        let ask = |method| {
-            let request = ControlRequest::new(method, serde_json::json!({}));
-            ask_workers(&self.0.broker, &self.0.names, request, timeout)
-        };
-        let (queues, stats, registered) = tokio::join!(ask("active_queues"), ask("stats"), ask("registered"));
-        let (queues, stats, registered) = (queues?, stats?, registered?);
-        Ok(WorkerSurvey {
-            reports: collect_reports(&queues.replies, &stats.replies, &registered.replies),
-            connected: queues.connected,
-            answered: queues.replies.len() as u64,
-        })
+        let (queues, stats) = tokio::join!(self.ask("active_queues", timeout), self.ask("stats", timeout));
+        Ok(make_survey(&queues?, &stats?, &Answers::default()))
+    }
+
+    /// Asks the same, and which tasks workers know.
+    pub async fn survey_with_tasks(&self, timeout: Duration) -> Result<WorkerSurvey, CeleryError> {
+        let (queues, stats, registered) = tokio::join!(
+            self.ask("active_queues", timeout),
+            self.ask("stats", timeout),
+            self.ask("registered", timeout)
+        );
+        Ok(make_survey(&queues?, &stats?, &registered?))
+    }
+
+    async fn ask(&self, method: &'static str, timeout: Duration) -> Result<Answers, CeleryError> {
+        let request = ControlRequest::new(method, serde_json::json!({}));
+        ask_workers(&self.0.broker, &self.0.names, request, timeout).await
     }
 
     /// Asks workers which of these messages they have. One that is busy in a `solo` pool does not answer.
@@ -205,6 +211,14 @@ impl CeleryClient {
 fn names_at(endpoint: &RedisEndpoint) -> KombuNames {
     let is_sentinel = matches!(endpoint.place, ServerPlace::Sentinels { .. });
     KombuNames::new(&endpoint.key_prefix, endpoint.database, is_sentinel)
+}
+
+fn make_survey(queues: &Answers, stats: &Answers, registered: &Answers) -> WorkerSurvey {
+    WorkerSurvey {
+        reports: collect_reports(&queues.replies, &stats.replies, &registered.replies),
+        connected: queues.connected,
+        answered: queues.replies.len() as u64,
+    }
 }
 
 fn add_removal(removals: &mut Pipeline, list: &str, message: &[u8]) {

@@ -114,7 +114,7 @@ pub struct WorkerReport {
     /// Tasks that it runs at once.
     pub concurrency: Option<u64>,
     pub pid: Option<i64>,
-    /// The names of the tasks it knows.
+    /// The names of the tasks it knows, where it was asked for them.
     pub registered: Vec<String>,
 }
 

@@ -350,6 +350,8 @@ async fn workers_are_asked_and_nothing_of_the_question_is_left() {
         ("w1@h", &["q".to_owned()][..])
     );
     assert_eq!((&report.pool, report.concurrency), (&Some(PoolKind::Prefork), Some(2)));
+    let survey = bed.client.survey_with_tasks(PATIENCE).await.unwrap();
+    assert_eq!(survey.reports[0].registered, ["probe.noop"]);
     let id = MessageId::generate();
     let ended = bed.client.terminate(&id, TermSignal::Term, PATIENCE).await.unwrap();
     assert_eq!(ended[0].outcome, TerminateOutcome::Signalled);

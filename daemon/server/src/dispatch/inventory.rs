@@ -60,7 +60,7 @@ pub async fn describe_services(config: &Config, catalog: &Catalog) -> ServiceInv
 async fn survey_broker(broker: &SharedBroker) -> Result<WorkerSurvey, String> {
     let ask = async {
         let client = broker.client().await?;
-        client.survey(ANSWER).await
+        client.survey_with_tasks(ANSWER).await
     };
     let asked: Result<Result<WorkerSurvey, CeleryError>, _> = timeout(PATIENCE, ask).await;
     match asked {
