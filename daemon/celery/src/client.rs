@@ -37,19 +37,17 @@ struct ClientParts {
 }
 
 impl CeleryClient {
-    /// Makes a client. It connects at the first call, so that only settings can be wrong here.
-    pub async fn connect(settings: &BrokerSettings) -> Result<Self, CeleryError> {
-        let broker = settings.broker_endpoint()?;
-        let names = names_at(&broker);
-        let results = settings.results_endpoint()?.map(|endpoint| {
-            let names = names_at(&endpoint);
-            (RedisLink::new("the result database", endpoint), names)
+    /// Makes a client, which connects at the first call.
+    pub fn new(settings: &BrokerSettings) -> Self {
+        let results = settings.results.as_ref().map(|endpoint| {
+            let link = RedisLink::new("the result database", endpoint.clone());
+            (link, names_at(endpoint))
         });
-        Ok(Self(Arc::new(ClientParts {
-            broker: RedisLink::new("the broker", broker),
-            names,
+        Self(Arc::new(ClientParts {
+            broker: RedisLink::new("the broker", settings.broker.clone()),
+            names: names_at(&settings.broker),
             results,
-        })))
+        }))
     }
 
     /// Puts a message into its queue. It goes to the broker once: what is not known to have failed is not sent again.
@@ -184,7 +182,7 @@ impl CeleryClient {
 
     /// Follows what workers publish until the receiver is dropped. The first news is `Reconnected`: from then on nothing
     /// is missed without another one. Subscribe before the first push.
-    pub async fn follow(&self) -> Result<mpsc::Receiver<CeleryNews>, CeleryError> {
+    pub fn follow(&self) -> mpsc::Receiver<CeleryNews> {
         let parts = &self.0;
         let mut servers = vec![Subscribed {
             link: parts.broker.clone(),
@@ -204,7 +202,7 @@ impl CeleryClient {
                 });
             }
         }
-        Ok(follow::start(servers))
+        follow::start(servers)
     }
 }
 
@@ -292,12 +290,7 @@ mod tests {
 
     fn client(broker: &str, results: Option<&str>) -> CeleryClient {
         let settings = BrokerSettings::parse(broker, results).expect("both can be used");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
-        runtime
-            .block_on(CeleryClient::connect(&settings))
-            .expect("it connects later")
+        CeleryClient::new(&settings)
     }
 
     #[test]
@@ -333,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_not_sent_is_known_not_to_be_there() {
         let settings = BrokerSettings::parse("redis://127.0.0.1:1/0", None).expect("it can be used");
-        let client = CeleryClient::connect(&settings).await.expect("it connects later");
+        let client = CeleryClient::new(&settings);
         let refused = client.push("q", b"{}").await;
         assert!(matches!(refused, Err(PushError::NotSent(_))), "{refused:?}");
         let large = vec![b' '; crate::LARGEST_MESSAGE + 1];

@@ -30,43 +30,28 @@ pub struct BrokerSettings {
     /// Celery's `broker_url`. Several Sentinels are separated by `;`. What Celery takes as transport options is a part
     /// of the query here: `master_name`, `sentinel_username`, `sentinel_password`, `global_keyprefix`; TLS is named as
     /// in Celery's URLs, with `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`.
-    pub broker: String,
+    pub(crate) broker: RedisEndpoint,
     /// Celery's `result_backend`. None: only events say how a message ended.
-    pub results: Option<String>,
+    pub(crate) results: Option<RedisEndpoint>,
 }
 
 impl BrokerSettings {
     /// Reads both URLs. What cannot be a broker here, as RabbitMQ, is refused with its reason.
     pub fn parse(broker: &str, results: Option<&str>) -> Result<Self, BrokerUrlError> {
-        RedisEndpoint::parse("broker", broker)?;
-        if let Some(results) = results {
-            RedisEndpoint::parse("results", results)?;
-        }
         Ok(Self {
-            broker: broker.to_owned(),
-            results: results.map(str::to_owned),
+            broker: RedisEndpoint::parse("broker", broker)?,
+            results: results
+                .map(|results| RedisEndpoint::parse("results", results))
+                .transpose()?,
         })
-    }
-
-    /// Returns the server of the broker.
-    pub(crate) fn broker_endpoint(&self) -> Result<RedisEndpoint, BrokerUrlError> {
-        RedisEndpoint::parse("broker", &self.broker)
-    }
-
-    /// Returns the server of the results, if there is one.
-    pub(crate) fn results_endpoint(&self) -> Result<Option<RedisEndpoint>, BrokerUrlError> {
-        self.results
-            .as_deref()
-            .map(|results| RedisEndpoint::parse("results", results))
-            .transpose()
     }
 }
 
 impl fmt::Display for BrokerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&public_url("broker", &self.broker))?;
+        write!(f, "{}", self.broker)?;
         match &self.results {
-            Some(results) => write!(f, ", results at {}", public_url("results", results)),
+            Some(results) => write!(f, ", results at {results}"),
             None => f.write_str(", no results"),
         }
     }
@@ -76,11 +61,6 @@ impl fmt::Debug for BrokerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BrokerSettings({self})")
     }
-}
-
-/// Returns a URL without user and password.
-fn public_url(setting: &'static str, url: &str) -> String {
-    RedisEndpoint::parse(setting, url).map_or_else(|_| "an address that cannot be read".into(), |it| it.to_string())
 }
 
 /// One Redis, with all that is needed to connect to it.
@@ -469,7 +449,7 @@ mod tests {
             Some("rediss://:secret@h:1/1"),
         )
         .expect("both can be used");
-        let endpoint = settings.broker_endpoint().expect("the master is named");
+        let endpoint = &settings.broker;
         let texts = [
             settings.to_string(),
             format!("{settings:?}"),

@@ -65,13 +65,13 @@ fn server_programs() -> Vec<&'static str> {
 
 async fn connect(broker: &str, results: Option<&str>) -> CeleryClient {
     let settings = BrokerSettings::parse(broker, results).unwrap();
-    CeleryClient::connect(&settings).await.unwrap()
+    CeleryClient::new(&settings)
 }
 
 /// Uses all that a broker is used for.
 async fn use_broker(client: &CeleryClient, what: &str) {
     until(&format!("{what} answers"), async || client.depth("q").await.is_ok()).await;
-    let mut news = client.follow().await.unwrap();
+    let mut news = client.follow();
     assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected, "{what}");
     let (id, envelope) = message("q");
     assert_eq!(client.push("q", envelope.bytes()).await, Ok(()), "{what}");
@@ -270,7 +270,7 @@ async fn when_the_master_is_lost_the_client_follows_sentinel_to_the_replica_and_
         let mut servers = Replicated::start(program).await;
         let client = connect(&servers.url(0), Some(&servers.url(1))).await;
         use_broker(&client, program).await;
-        let mut news = client.follow().await.unwrap();
+        let mut news = client.follow();
         assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
         let (id, envelope) = message("q");
         client.push("q", envelope.bytes()).await.unwrap();

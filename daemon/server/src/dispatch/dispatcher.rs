@@ -9,6 +9,7 @@ use std::{
 
 use indexmap::IndexMap;
 use onceover_catalog::{Catalog, Gpu, RunnerSpec};
+use onceover_celery::CeleryClient;
 use onceover_store::{DispatchTarget, Store};
 use onceover_types::NodeName;
 use serde_json::Map;
@@ -71,7 +72,7 @@ impl Dispatcher {
             });
             WatchedBroker {
                 name: broker.name().to_owned(),
-                settings: broker.settings().clone(),
+                client: CeleryClient::new(broker.settings()),
                 queues: queues.collect(),
             }
         });

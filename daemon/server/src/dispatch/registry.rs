@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onceover_celery::BrokerSettings;
+use onceover_celery::CeleryClient;
 use onceover_types::Timestamp;
 use onceover_wire::{BrokerSeen, StageOnWorker, WorkerQueue, WorkerSeen, WorkerState, WorkersReport};
 use tokio::sync::Notify;
@@ -33,11 +33,12 @@ pub struct WatchedQueue {
 }
 
 /// A broker whose workers are watched.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WatchedBroker {
     /// What the configuration and the journal call it: its URL without user or password.
     pub name: String,
-    pub settings: BrokerSettings,
+    /// Asks its workers, by another connection than runs have: their messages may be large.
+    pub client: CeleryClient,
     pub queues: Vec<WatchedQueue>,
 }
 

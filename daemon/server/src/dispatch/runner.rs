@@ -71,8 +71,7 @@ impl CeleryRunner<'_> {
                 node.service()
             ))
         })?;
-        let client = service.broker.client().await;
-        let client = client.map_err(|error| RunError::failed(error.to_string()))?;
+        let client = service.broker.client();
         let mut followed = match self.sent_before {
             Some(id) => self.join(context, service, client, id).await?,
             None if service.is_used => self.send(context, service, client).await?,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use onceover_celery::BrokerSettings;
 use onceover_types::RunId;
 
 use super::*;
@@ -15,7 +16,7 @@ fn registry() -> (Arc<WorkerRegistry>, EventBus) {
     let bus = EventBus::default();
     let broker = WatchedBroker {
         name: BROKER.into(),
-        settings: BrokerSettings::parse(BROKER, None).unwrap(),
+        client: CeleryClient::new(&BrokerSettings::parse(BROKER, None).unwrap()),
         queues: vec![WatchedQueue {
             name: QUEUE.into(),
             queue: OWN.into(),
