@@ -515,7 +515,7 @@ impl Watched {
         }
     }
 
-    async fn client(&self, master: &str) -> CeleryClient {
+    fn client(&self, master: &str) -> CeleryClient {
         let url = format!("{}?master_name={master}", self.url);
         let settings = BrokerSettings::parse(&url, None).unwrap();
         CeleryClient::new(&settings)
@@ -539,7 +539,7 @@ fn free_port() -> u16 {
 #[tokio::test]
 async fn behind_sentinel_the_master_is_found_though_one_sentinel_is_missing() {
     let watched = Watched::start();
-    let client = watched.client("main").await;
+    let client = watched.client("main");
     until("Sentinel and the master answer", async || {
         client.depth("q").await.is_ok()
     })
@@ -550,12 +550,7 @@ async fn behind_sentinel_the_master_is_found_though_one_sentinel_is_missing() {
     assert_eq!(found, Ok(Whereabouts::Queued { position: 0 }));
     let mut news = client.follow();
     assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
-    let error = watched
-        .client("other")
-        .await
-        .depth("q")
-        .await
-        .expect_err("no such master");
+    let error = watched.client("other").depth("q").await.expect_err("no such master");
     let text = error.to_string();
     assert!(text.contains("it knows no master \"other\""), "{text}");
 }
