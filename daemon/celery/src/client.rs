@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::{
     BrokerSettings, CeleryError, CeleryNews, MessageId, PushError, TaskResult, TaskSighting, TermSignal,
-    TerminateReply, Whereabouts, WorkerReport, WorkerSurvey,
-    broadcast::{ask_workers, tell_workers},
+    TerminateReply, Whereabouts, WorkerSurvey,
+    broadcast::{Answers, ask_workers, tell_workers},
     control::{ControlRequest, collect_reports, read_sightings, read_terminations},
     follow::{self, Subscribed},
     kombu::{check_size, message_id},
@@ -37,19 +37,17 @@ struct ClientParts {
 }
 
 impl CeleryClient {
-    /// Makes a client. It connects at the first call, so that only settings can be wrong here.
-    pub async fn connect(settings: &BrokerSettings) -> Result<Self, CeleryError> {
-        let broker = settings.broker_endpoint()?;
-        let names = names_at(&broker);
-        let results = settings.results_endpoint()?.map(|endpoint| {
-            let names = names_at(&endpoint);
-            (RedisLink::new("the result database", endpoint), names)
+    /// Makes a client, which connects at the first call.
+    pub fn new(settings: &BrokerSettings) -> Self {
+        let results = settings.results.as_ref().map(|endpoint| {
+            let link = RedisLink::new("the result database", endpoint.clone());
+            (link, names_at(endpoint))
         });
-        Ok(Self(Arc::new(ClientParts {
-            broker: RedisLink::new("the broker", broker),
-            names,
+        Self(Arc::new(ClientParts {
+            broker: RedisLink::new("the broker", settings.broker.clone()),
+            names: names_at(&settings.broker),
             results,
-        })))
+        }))
     }
 
     /// Puts a message into its queue. It goes to the broker once: what is not known to have failed is not sent again.
@@ -154,32 +152,25 @@ impl CeleryClient {
         Ok(read_terminations(id, &answers.replies))
     }
 
-    /// Has workers publish events of tasks, which they do from their start with `-E` alone. A worker forgets it when it
-    /// is restarted.
-    pub async fn enable_events(&self) -> Result<(), CeleryError> {
-        let request = ControlRequest::new("enable_events", serde_json::json!({}));
-        tell_workers(&self.0.broker, &self.0.names, &request).await?;
-        Ok(())
-    }
-
-    /// Asks who there is. Who does not answer within `timeout` is left out; `survey` counts them.
-    pub async fn inspect(&self, timeout: Duration) -> Result<Vec<WorkerReport>, CeleryError> {
-        Ok(self.survey(timeout).await?.reports)
-    }
-
-    /// Asks who there is, and counts who heard it and did not answer.
+    /// Asks who there is, and counts who heard it and did not answer. The reports name no tasks.
     pub async fn survey(&self, timeout: Duration) -> Result<WorkerSurvey, CeleryError> {
-        let ask = |method| {
-            let request = ControlRequest::new(method, serde_json::json!({}));
-            ask_workers(&self.0.broker, &self.0.names, request, timeout)
-        };
-        let (queues, stats, registered) = tokio::join!(ask("active_queues"), ask("stats"), ask("registered"));
-        let (queues, stats, registered) = (queues?, stats?, registered?);
-        Ok(WorkerSurvey {
-            reports: collect_reports(&queues.replies, &stats.replies, &registered.replies),
-            connected: queues.connected,
-            answered: queues.replies.len() as u64,
-        })
+        let (queues, stats) = tokio::join!(self.ask("active_queues", timeout), self.ask("stats", timeout));
+        Ok(make_survey(&queues?, &stats?, &Answers::default()))
+    }
+
+    /// Asks the same, and which tasks workers know.
+    pub async fn survey_with_tasks(&self, timeout: Duration) -> Result<WorkerSurvey, CeleryError> {
+        let (queues, stats, registered) = tokio::join!(
+            self.ask("active_queues", timeout),
+            self.ask("stats", timeout),
+            self.ask("registered", timeout)
+        );
+        Ok(make_survey(&queues?, &stats?, &registered?))
+    }
+
+    async fn ask(&self, method: &'static str, timeout: Duration) -> Result<Answers, CeleryError> {
+        let request = ControlRequest::new(method, serde_json::json!({}));
+        ask_workers(&self.0.broker, &self.0.names, request, timeout).await
     }
 
     /// Asks workers which of these messages they have. One that is busy in a `solo` pool does not answer.
@@ -191,7 +182,7 @@ impl CeleryClient {
 
     /// Follows what workers publish until the receiver is dropped. The first news is `Reconnected`: from then on nothing
     /// is missed without another one. Subscribe before the first push.
-    pub async fn follow(&self) -> Result<mpsc::Receiver<CeleryNews>, CeleryError> {
+    pub fn follow(&self) -> mpsc::Receiver<CeleryNews> {
         let parts = &self.0;
         let mut servers = vec![Subscribed {
             link: parts.broker.clone(),
@@ -211,13 +202,21 @@ impl CeleryClient {
                 });
             }
         }
-        Ok(follow::start(servers))
+        follow::start(servers)
     }
 }
 
 fn names_at(endpoint: &RedisEndpoint) -> KombuNames {
     let is_sentinel = matches!(endpoint.place, ServerPlace::Sentinels { .. });
     KombuNames::new(&endpoint.key_prefix, endpoint.database, is_sentinel)
+}
+
+fn make_survey(queues: &Answers, stats: &Answers, registered: &Answers) -> WorkerSurvey {
+    WorkerSurvey {
+        reports: collect_reports(&queues.replies, &stats.replies, &registered.replies),
+        connected: queues.connected,
+        answered: queues.replies.len() as u64,
+    }
 }
 
 fn add_removal(removals: &mut Pipeline, list: &str, message: &[u8]) {
@@ -291,12 +290,7 @@ mod tests {
 
     fn client(broker: &str, results: Option<&str>) -> CeleryClient {
         let settings = BrokerSettings::parse(broker, results).expect("both can be used");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
-        runtime
-            .block_on(CeleryClient::connect(&settings))
-            .expect("it connects later")
+        CeleryClient::new(&settings)
     }
 
     #[test]
@@ -332,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_not_sent_is_known_not_to_be_there() {
         let settings = BrokerSettings::parse("redis://127.0.0.1:1/0", None).expect("it can be used");
-        let client = CeleryClient::connect(&settings).await.expect("it connects later");
+        let client = CeleryClient::new(&settings);
         let refused = client.push("q", b"{}").await;
         assert!(matches!(refused, Err(PushError::NotSent(_))), "{refused:?}");
         let large = vec![b' '; crate::LARGEST_MESSAGE + 1];

@@ -89,11 +89,6 @@ impl PoolKind {
             _ => Self::Other(onceover_types::shortened(implementation)),
         }
     }
-
-    /// Says whether a running task can be ended. Where it cannot, the task goes on after a cancel.
-    pub fn can_terminate(&self) -> bool {
-        *self == Self::Prefork
-    }
 }
 
 impl fmt::Display for PoolKind {
@@ -119,18 +114,8 @@ pub struct WorkerReport {
     /// Tasks that it runs at once.
     pub concurrency: Option<u64>,
     pub pid: Option<i64>,
-    /// The names of the tasks it knows.
+    /// The names of the tasks it knows, where it was asked for them.
     pub registered: Vec<String>,
-    /// The version of Celery. No control request has it: it comes with `WorkerEvent::Online` and each heartbeat, and
-    /// the reader of those fills it in.
-    pub version: Option<String>,
-}
-
-impl WorkerReport {
-    /// Returns how many more tasks it could run at once, from the number that its last heartbeat says are active.
-    pub fn free_slots(&self, active: u64) -> Option<u64> {
-        self.concurrency.map(|concurrency| concurrency.saturating_sub(active))
-    }
 }
 
 /// What workers answered to the question who there is.
@@ -440,16 +425,5 @@ mod tests {
         }
         assert!("TERM".parse::<TermSignal>().is_err());
         assert!("SIGSTOP".parse::<TermSignal>().is_err());
-    }
-
-    #[test]
-    fn slots_that_are_free_are_counted_from_the_heartbeat() {
-        let worker = WorkerReport {
-            concurrency: Some(2),
-            ..WorkerReport::default()
-        };
-        assert_eq!(worker.free_slots(1), Some(1));
-        assert_eq!(worker.free_slots(5), Some(0));
-        assert_eq!(WorkerReport::default().free_slots(0), None);
     }
 }

@@ -34,7 +34,7 @@ pub struct MessageLimits {
 
 /// One message. Its bytes are written down before it is sent, since only exactly these can be taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope(Vec<u8>);
+pub struct Envelope(String);
 
 impl Envelope {
     /// Makes the message that has a worker call `task` with `kwargs`.
@@ -79,12 +79,17 @@ impl Envelope {
             exchange: "",
             routing_key: queue,
         };
-        Self(write_message(&headers, &body, &route, &id).into_bytes())
+        Self(write_message(&headers, &body, &route, &id))
     }
 
     /// Returns what is put into the queue.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
+    }
+
+    /// Returns the same as a text.
+    pub fn into_text(self) -> String {
+        self.0
     }
 }
 

@@ -36,9 +36,6 @@ pub enum CeleryError {
     /// No result database is configured.
     #[error("no result database is set, so results cannot be read; set `results` to the workers' `result_backend`")]
     NoResults,
-    /// A setting names no server that can be used.
-    #[error("{0}")]
-    Setting(#[from] crate::settings::BrokerUrlError),
     /// This program stopped the work before it ended.
     #[error("the question to the workers was interrupted: {0}")]
     Interrupted(String),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{CeleryError, MessageId, kombu::read_message};
 
 /// The most events that one message is read to hold; Celery sends some hundred at most.
-pub const MOST_EVENTS: usize = 10_000;
+const MOST_EVENTS: usize = 10_000;
 
 /// An event. A worker is killed without one, and tasks have them only where the worker was started with `-E` or was
 /// asked for them.

@@ -37,7 +37,7 @@ pub use control::{
 };
 pub use envelope::{Envelope, MessageLimits, Origin};
 pub use error::{CeleryError, PushError};
-pub use event::{MOST_EVENTS, WorkerEvent};
+pub use event::WorkerEvent;
 pub use follow::CeleryNews;
 pub use kombu::LARGEST_MESSAGE;
 pub use message_id::{InvalidMessageId, MessageId};

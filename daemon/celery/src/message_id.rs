@@ -1,6 +1,6 @@
 //! Ids of messages.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use uuid::Uuid;
 
@@ -33,14 +33,6 @@ impl MessageId {
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
-    }
-}
-
-impl FromStr for MessageId {
-    type Err = InvalidMessageId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
     }
 }
 

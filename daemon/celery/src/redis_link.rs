@@ -71,12 +71,8 @@ impl RedisLink {
     /// Sends a command and waits for its answer.
     pub(crate) async fn call<T: FromRedisValue>(&self, name: &'static str, command: &Cmd) -> Result<T, CeleryError> {
         let (number, mut connection) = self.connection().await?;
-        let answer = timeout(ANSWER_TIMEOUT, command.query_async(&mut connection)).await;
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.failed(number, name, &error).await),
-            Err(_) => Err(self.timed_out(number, name).await),
-        }
+        let answer = command.query_async(&mut connection);
+        self.wait_for_answer(number, name, answer).await
     }
 
     /// Sends several commands at once and waits for all their answers.
@@ -86,8 +82,17 @@ impl RedisLink {
         commands: &Pipeline,
     ) -> Result<T, CeleryError> {
         let (number, mut connection) = self.connection().await?;
-        let answer = timeout(ANSWER_TIMEOUT, commands.query_async(&mut connection)).await;
-        match answer {
+        let answers = commands.query_async(&mut connection);
+        self.wait_for_answer(number, name, answers).await
+    }
+
+    async fn wait_for_answer<T>(
+        &self,
+        number: u64,
+        name: &'static str,
+        answer: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, CeleryError> {
+        match timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.failed(number, name, &error).await),
             Err(_) => Err(self.timed_out(number, name).await),
@@ -101,6 +106,13 @@ impl RedisLink {
             let connected = client.get_async_pubsub().await;
             connected.map_err(|error| self.unreachable(error.to_string()))
         };
+        self.connect_in_time(connecting).await
+    }
+
+    async fn connect_in_time<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, CeleryError>>,
+    ) -> Result<T, CeleryError> {
         match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected,
             Err(_) => Err(self.unreachable(no_answer_within(CONNECT_TIMEOUT))),
@@ -117,11 +129,7 @@ impl RedisLink {
         {
             return Err(error.clone());
         }
-        let connected = match timeout(CONNECT_TIMEOUT, self.connect()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(self.unreachable(no_answer_within(CONNECT_TIMEOUT))),
-        };
-        match connected {
+        match self.connect_in_time(self.connect()).await {
             Ok(connection) => {
                 open.number += 1;
                 open.connection = Some(connection.clone());
@@ -163,7 +171,6 @@ impl RedisLink {
                 self.client(ConnectionAddr::Unix(path.clone()), &endpoint.login, endpoint.database)
             }
             ServerPlace::Sentinels { servers, master, login } => {
-                let master = master.as_deref().unwrap_or_default();
                 let mut reasons = Vec::new();
                 for sentinel in servers {
                     match self.ask_sentinel(sentinel, login, master).await {

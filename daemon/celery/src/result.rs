@@ -115,16 +115,20 @@ impl TaskResult {
     /// Returns the exception of FAILURE, RETRY and REVOKED as people read it: `ValueError: no such codec`.
     pub fn exception(&self) -> Option<String> {
         let kind = self.exception_kind()?;
-        let text = match &self.result["exc_message"] {
-            Value::String(text) => text.clone(),
-            Value::Array(parts) => parts.iter().map(plain_text).collect::<Vec<_>>().join(", "),
-            Value::Null => String::new(),
-            other => other.to_string(),
-        };
+        let text = self.exception_text();
         if text.is_empty() {
             Some(kind.to_owned())
         } else {
             Some(format!("{kind}: {text}"))
+        }
+    }
+
+    /// Returns what that exception says, `no such codec`; an empty text where it says nothing.
+    pub fn exception_text(&self) -> String {
+        match &self.result["exc_message"] {
+            Value::Array(parts) => parts.iter().map(plain_text).collect::<Vec<_>>().join(", "),
+            Value::Null => String::new(),
+            other => plain_text(other),
         }
     }
 

@@ -30,63 +30,28 @@ pub struct BrokerSettings {
     /// Celery's `broker_url`. Several Sentinels are separated by `;`. What Celery takes as transport options is a part
     /// of the query here: `master_name`, `sentinel_username`, `sentinel_password`, `global_keyprefix`; TLS is named as
     /// in Celery's URLs, with `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`.
-    pub broker: String,
+    pub(crate) broker: RedisEndpoint,
     /// Celery's `result_backend`. None: only events say how a message ended.
-    pub results: Option<String>,
-    /// The master that Sentinels are asked for, where the URL has no `master_name`.
-    pub sentinel_master: Option<String>,
+    pub(crate) results: Option<RedisEndpoint>,
 }
 
 impl BrokerSettings {
     /// Reads both URLs. What cannot be a broker here, as RabbitMQ, is refused with its reason.
     pub fn parse(broker: &str, results: Option<&str>) -> Result<Self, BrokerUrlError> {
-        RedisEndpoint::parse("broker", broker)?;
-        if let Some(results) = results {
-            RedisEndpoint::parse("results", results)?;
-        }
         Ok(Self {
-            broker: broker.to_owned(),
-            results: results.map(str::to_owned),
-            sentinel_master: None,
+            broker: RedisEndpoint::parse("broker", broker)?,
+            results: results
+                .map(|results| RedisEndpoint::parse("results", results))
+                .transpose()?,
         })
-    }
-
-    /// Returns the server of the broker.
-    pub(crate) fn broker_endpoint(&self) -> Result<RedisEndpoint, BrokerUrlError> {
-        self.endpoint("broker", &self.broker)
-    }
-
-    /// Returns the server of the results, if there is one.
-    pub(crate) fn results_endpoint(&self) -> Result<Option<RedisEndpoint>, BrokerUrlError> {
-        self.results
-            .as_deref()
-            .map(|results| self.endpoint("results", results))
-            .transpose()
-    }
-
-    /// Reads the URL of a setting, with the master that Sentinels are asked for.
-    pub(crate) fn endpoint(&self, setting: &'static str, url: &str) -> Result<RedisEndpoint, BrokerUrlError> {
-        let mut endpoint = RedisEndpoint::parse(setting, url)?;
-        if let ServerPlace::Sentinels { master, .. } = &mut endpoint.place {
-            *master = master.take().or_else(|| self.sentinel_master.clone());
-            if master.is_none() {
-                return Err(BrokerUrlError {
-                    setting,
-                    reason: "it names Sentinels and no master; add ?master_name=NAME, the `master_name` of Celery's \
-                             `broker_transport_options`"
-                        .into(),
-                });
-            }
-        }
-        Ok(endpoint)
     }
 }
 
 impl fmt::Display for BrokerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&public_url("broker", &self.broker))?;
+        write!(f, "{}", self.broker)?;
         match &self.results {
-            Some(results) => write!(f, ", results at {}", public_url("results", results)),
+            Some(results) => write!(f, ", results at {results}"),
             None => f.write_str(", no results"),
         }
     }
@@ -96,11 +61,6 @@ impl fmt::Debug for BrokerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BrokerSettings({self})")
     }
-}
-
-/// Returns a URL without user and password.
-fn public_url(setting: &'static str, url: &str) -> String {
-    RedisEndpoint::parse(setting, url).map_or_else(|_| "an address that cannot be read".into(), |it| it.to_string())
 }
 
 /// One Redis, with all that is needed to connect to it.
@@ -121,7 +81,7 @@ pub(crate) enum ServerPlace {
     Socket(PathBuf),
     Sentinels {
         servers: Vec<HostPort>,
-        master: Option<String>,
+        master: String,
         login: RedisLogin,
     },
 }
@@ -169,7 +129,7 @@ pub(crate) struct TlsFiles {
 }
 
 impl RedisEndpoint {
-    /// Reads a URL, or several of Sentinels. A master may still be missing.
+    /// Reads a URL, or several of Sentinels.
     pub(crate) fn parse(setting: &'static str, text: &str) -> Result<Self, BrokerUrlError> {
         read_endpoint(text).map_err(|reason| BrokerUrlError { setting, reason })
     }
@@ -227,7 +187,11 @@ fn read_endpoint(text: &str) -> Result<RedisEndpoint, String> {
         "redis+socket" | "socket" | "redis+unix" | "unix" => ServerPlace::Socket(socket_path(first)?),
         "sentinel" => ServerPlace::Sentinels {
             servers: urls.iter().map(|url| host_port(url, SENTINEL_PORT)).collect(),
-            master: query.get("master_name").cloned(),
+            master: query.get("master_name").cloned().ok_or_else(|| {
+                "it names Sentinels and no master; add ?master_name=NAME, the `master_name` of Celery's \
+                 `broker_transport_options`"
+                    .to_owned()
+            })?,
             login: RedisLogin {
                 user: query.get("sentinel_username").cloned(),
                 password: query.get("sentinel_password").cloned(),
@@ -438,7 +402,7 @@ mod tests {
             read.place,
             ServerPlace::Sentinels {
                 servers: vec![server("a", 26380), server("b", 26379), server("c", 1)],
-                master: Some("main".into()),
+                master: "main".into(),
                 login: RedisLogin {
                     user: None,
                     password: Some("s".into()),
@@ -447,11 +411,9 @@ mod tests {
         );
         assert_eq!((read.database, read.login.password.as_deref()), (2, Some("pw")));
 
-        let mut settings = BrokerSettings::parse("sentinel://a", None).expect("a master may be set later");
-        let error = settings.broker_endpoint().expect_err("no master is named");
+        let error = BrokerSettings::parse("sentinel://a", None).expect_err("no master is named");
         assert!(error.to_string().contains("master_name"), "{error}");
-        settings.sentinel_master = Some("main".into());
-        assert!(settings.broker_endpoint().is_ok());
+        assert!(BrokerSettings::parse("sentinel://a?master_name=main", None).is_ok());
     }
 
     #[test]
@@ -487,7 +449,7 @@ mod tests {
             Some("rediss://:secret@h:1/1"),
         )
         .expect("both can be used");
-        let endpoint = settings.broker_endpoint().expect("the master is named");
+        let endpoint = &settings.broker;
         let texts = [
             settings.to_string(),
             format!("{settings:?}"),

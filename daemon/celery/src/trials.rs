@@ -44,7 +44,7 @@ impl Bed {
         let socket = dir.path().join("redis.sock");
         let url = |database: u8| format!("redis+socket://{}?virtual_host={database}{query}", socket.display());
         let settings = BrokerSettings::parse(&url(2), Some(&url(3))).unwrap();
-        let client = CeleryClient::connect(&settings).await.unwrap();
+        let client = CeleryClient::new(&settings);
         Self { dir, server, client }
     }
 
@@ -233,7 +233,7 @@ async fn results_come_in_the_order_asked_and_one_that_is_too_large_keeps_none_fr
 #[tokio::test]
 async fn results_are_read_and_heard_under_both_spellings_of_a_prefix() {
     let bed = Bed::start_with("&global_keyprefix=a:").await;
-    let mut news = bed.client.follow().await.unwrap();
+    let mut news = bed.client.follow();
     assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
     let mut worker = bed.raw(3).await;
     let ids = [(); 2].map(|()| MessageId::generate());
@@ -350,6 +350,8 @@ async fn workers_are_asked_and_nothing_of_the_question_is_left() {
         ("w1@h", &["q".to_owned()][..])
     );
     assert_eq!((&report.pool, report.concurrency), (&Some(PoolKind::Prefork), Some(2)));
+    let survey = bed.client.survey_with_tasks(PATIENCE).await.unwrap();
+    assert_eq!(survey.reports[0].registered, ["probe.noop"]);
     let id = MessageId::generate();
     let ended = bed.client.terminate(&id, TermSignal::Term, PATIENCE).await.unwrap();
     assert_eq!(ended[0].outcome, TerminateOutcome::Signalled);
@@ -378,7 +380,7 @@ async fn next_news(news: &mut mpsc::Receiver<CeleryNews>) -> CeleryNews {
 #[tokio::test]
 async fn results_and_events_are_heard_over_one_connection_and_a_break_is_announced() {
     let bed = Bed::start().await;
-    let mut news = bed.client.follow().await.unwrap();
+    let mut news = bed.client.follow();
     assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
     let mut worker = bed.raw(0).await;
     let id = MessageId::generate();
@@ -513,10 +515,10 @@ impl Watched {
         }
     }
 
-    async fn client(&self, master: &str) -> CeleryClient {
+    fn client(&self, master: &str) -> CeleryClient {
         let url = format!("{}?master_name={master}", self.url);
         let settings = BrokerSettings::parse(&url, None).unwrap();
-        CeleryClient::connect(&settings).await.unwrap()
+        CeleryClient::new(&settings)
     }
 }
 
@@ -537,7 +539,7 @@ fn free_port() -> u16 {
 #[tokio::test]
 async fn behind_sentinel_the_master_is_found_though_one_sentinel_is_missing() {
     let watched = Watched::start();
-    let client = watched.client("main").await;
+    let client = watched.client("main");
     until("Sentinel and the master answer", async || {
         client.depth("q").await.is_ok()
     })
@@ -546,14 +548,9 @@ async fn behind_sentinel_the_master_is_found_though_one_sentinel_is_missing() {
     client.push("q", envelope.bytes()).await.unwrap();
     let found = client.locate("q", &id, envelope.bytes()).await;
     assert_eq!(found, Ok(Whereabouts::Queued { position: 0 }));
-    let mut news = client.follow().await.unwrap();
+    let mut news = client.follow();
     assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
-    let error = watched
-        .client("other")
-        .await
-        .depth("q")
-        .await
-        .expect_err("no such master");
+    let error = watched.client("other").depth("q").await.expect_err("no such master");
     let text = error.to_string();
     assert!(text.contains("it knows no master \"other\""), "{text}");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use redis::Cmd;
 use serde_json::json;
 
-use super::{BrokerSettings, BrokerUrlError, CeleryError, redis_link::RedisLink};
+use super::{BrokerUrlError, CeleryError, redis_link::RedisLink, settings::RedisEndpoint};
 
 /// What the name of a holder begins with, for all who use the lock.
 const HOLDER: &str = "locked_by_";
@@ -62,12 +62,7 @@ impl WorkerLock {
         holder: &str,
         expiry: Duration,
     ) -> Result<Self, BrokerUrlError> {
-        let settings = BrokerSettings {
-            broker: url.to_owned(),
-            results: None,
-            sentinel_master: None,
-        };
-        let endpoint = settings.endpoint(setting, url)?;
+        let endpoint = RedisEndpoint::parse(setting, url)?;
         let earlier = holder.rsplit_once('#');
         Ok(Self {
             link: RedisLink::new("the Redis of the GPU lock", endpoint),

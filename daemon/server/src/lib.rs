@@ -30,6 +30,7 @@ pub mod pipelines;
 pub mod private_redis;
 pub mod python;
 pub mod readiness;
+mod run_wait;
 pub mod services;
 pub mod shared_body;
 #[cfg(test)]

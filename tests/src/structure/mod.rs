@@ -227,6 +227,7 @@ const ORDERS: [LayerOrder; 15] = [
             "services",
             "webhooks",
             "gpu_lock",
+            "run_wait",
             "dispatch",
             "executor",
             "uploads",

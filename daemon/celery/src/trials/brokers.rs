@@ -63,15 +63,15 @@ fn server_programs() -> Vec<&'static str> {
     programs
 }
 
-async fn connect(broker: &str, results: Option<&str>) -> CeleryClient {
+fn connect(broker: &str, results: Option<&str>) -> CeleryClient {
     let settings = BrokerSettings::parse(broker, results).unwrap();
-    CeleryClient::connect(&settings).await.unwrap()
+    CeleryClient::new(&settings)
 }
 
 /// Uses all that a broker is used for.
 async fn use_broker(client: &CeleryClient, what: &str) {
     until(&format!("{what} answers"), async || client.depth("q").await.is_ok()).await;
-    let mut news = client.follow().await.unwrap();
+    let mut news = client.follow();
     assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected, "{what}");
     let (id, envelope) = message("q");
     assert_eq!(client.push("q", envelope.bytes()).await, Ok(()), "{what}");
@@ -107,11 +107,11 @@ async fn servers_with_a_password_and_with_users_are_used_in_any_database() {
         let _server = Server::start(program, &arguments);
         for (login, databases) in [(":p%23w%2F1", (0, 1)), ("worker:s3%3Acret%40", (6, 7))] {
             let url = |database: u8| format!("redis://{login}@127.0.0.1:{port}/{database}");
-            let client = connect(&url(databases.0), Some(&url(databases.1))).await;
+            let client = connect(&url(databases.0), Some(&url(databases.1)));
             use_broker(&client, &format!("{program} as {login}")).await;
         }
         for login in ["", ":wr%23ng@", "worker:wr%23ng@"] {
-            let client = connect(&format!("redis://{login}127.0.0.1:{port}/0"), None).await;
+            let client = connect(&format!("redis://{login}127.0.0.1:{port}/0"), None);
             let (_, envelope) = message("q");
             let refused = client.push("q", envelope.bytes()).await;
             let Err(PushError::NotSent(error)) = &refused else {
@@ -130,7 +130,7 @@ async fn what_a_user_may_not_do_is_an_error_that_names_the_command() {
     let user = ["--user", "reader", "on", ">pw", "~*", "&*", "+@read", "+@connection"];
     let arguments = [&["--port", port.as_str()][..], &FORGETS, &user].concat();
     let _server = Server::start("redis-server", &arguments);
-    let client = connect(&format!("redis://reader:pw@127.0.0.1:{port}/0"), None).await;
+    let client = connect(&format!("redis://reader:pw@127.0.0.1:{port}/0"), None);
     until("Redis answers", async || client.depth("q").await.is_ok()).await;
     let (_, envelope) = message("q");
     let refused = client.push("q", envelope.bytes()).await;
@@ -168,11 +168,11 @@ async fn a_server_with_tls_is_used_where_its_authority_is_named_and_refused_wher
         let url = |host: &str, more: &str| {
             format!("rediss://{host}:{port}/4?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs={authority}{more}")
         };
-        let client = connect(&url("127.0.0.1", ""), Some(&url("localhost", ""))).await;
+        let client = connect(&url("127.0.0.1", ""), Some(&url("localhost", "")));
         use_broker(&client, program).await;
         // With a certificate of this client.
         let own = format!("&ssl_certfile={server}&ssl_keyfile={server}");
-        let client = connect(&url("127.0.0.1", &own), Some(&url("127.0.0.1", &own))).await;
+        let client = connect(&url("127.0.0.1", &own), Some(&url("127.0.0.1", &own)));
         use_broker(&client, program).await;
 
         let other = Path::new(TLS_FOLDER).join("../../src/localhost.pem");
@@ -185,7 +185,7 @@ async fn a_server_with_tls_is_used_where_its_authority_is_named_and_refused_wher
             url("127.0.0.2", ""),
             format!("redis://127.0.0.1:{port}/4"),
         ] {
-            let depth = connect(&wrong, None).await.depth("q").await;
+            let depth = connect(&wrong, None).depth("q").await;
             let Err(error) = depth else {
                 panic!("{program} at {wrong} must not be used");
             };
@@ -268,9 +268,9 @@ async fn raw(port: u16) -> Option<MultiplexedConnection> {
 async fn when_the_master_is_lost_the_client_follows_sentinel_to_the_replica_and_finds_its_messages_there() {
     for program in server_programs() {
         let mut servers = Replicated::start(program).await;
-        let client = connect(&servers.url(0), Some(&servers.url(1))).await;
+        let client = connect(&servers.url(0), Some(&servers.url(1)));
         use_broker(&client, program).await;
-        let mut news = client.follow().await.unwrap();
+        let mut news = client.follow();
         assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
         let (id, envelope) = message("q");
         client.push("q", envelope.bytes()).await.unwrap();

@@ -119,7 +119,8 @@ impl Shared {
         let gpu = nodes.readiness.gpu();
         let owner = home.data.instance();
         let objects = nodes.objects.clone();
-        let dispatcher = Dispatcher::new(config, &nodes.local, gpu, store.clone(), bus.clone(), objects, owner);
+        let local = Arc::new(nodes.local);
+        let dispatcher = Dispatcher::new(config, &local, gpu, store.clone(), bus.clone(), objects, owner);
         let workers = Workers::new(store.clone(), dispatcher.registry().clone());
         Self {
             store,
@@ -128,7 +129,7 @@ impl Shared {
             bus,
             dispatcher: Arc::new(dispatcher),
             gpu_lock: build_gpu_lock(config, owner),
-            local: Arc::new(nodes.local),
+            local,
             metrics: Metrics::new(calls, changed.dropped().clone(), started_at),
             catalog: Arc::new(nodes.catalog),
             readiness: Arc::new(nodes.readiness),

@@ -245,6 +245,7 @@ mod tests {
         for (text, named) in [
             ("[whisper]\nrunner = 'celery'", "broker"),
             ("[whisper]\nbroker = 'amqp://box'", "services.whisper"),
+            ("[whisper]\nbroker = 'sentinel://box'", "master_name"),
             (
                 "[whisper]\nbroker = 'redis://box/0'\nqueue = 'a b'",
                 "services.whisper.queue",

@@ -7,18 +7,16 @@ use std::{
     time::Duration,
 };
 
-use onceover_celery::{
-    BrokerSettings, CeleryClient, CeleryError, CeleryNews, MessageId, ResultState, TaskResult, WorkerEvent,
-};
+use onceover_celery::{BrokerSettings, CeleryClient, CeleryNews, MessageId, ResultState, TaskResult, WorkerEvent};
 use tokio::{
-    sync::{Notify, OnceCell, watch},
+    sync::{Notify, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::registry::WorkerRegistry;
 
-/// Before the broker is followed again after that was not possible.
+/// Before the broker is followed again after that has ended.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 /// Processes that are remembered of one message: more are no news.
 const MOST_PROCESSES: usize = 16;
@@ -27,7 +25,7 @@ const MOST_PROCESSES: usize = 16;
 pub(super) struct SharedBroker {
     name: String,
     settings: BrokerSettings,
-    client: OnceCell<CeleryClient>,
+    client: CeleryClient,
     boxes: Mutex<HashMap<MessageId, Arc<MailBox>>>,
     /// Whether news have come since the subscription began.
     is_following: watch::Sender<bool>,
@@ -56,8 +54,12 @@ struct MailBox {
 }
 
 impl MailBox {
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().expect("no thread panics with the news of a message")
+    }
+
     fn change(&self, change: impl FnOnce(&mut Mail)) {
-        change(&mut self.mail.lock().expect("no thread panics with the news of a message"));
+        change(&mut self.lock());
         self.arrived.notify_one();
     }
 }
@@ -112,11 +114,7 @@ impl MailSubscription {
 
     /// What is known of the message. Whether that is outdated is answered once.
     pub(super) fn read(&self) -> Mail {
-        let mut mail = self
-            .mail
-            .mail
-            .lock()
-            .expect("no thread panics with the news of a message");
+        let mut mail = self.mail.lock();
         let read = mail.clone();
         mail.is_outdated = false;
         read
@@ -124,23 +122,12 @@ impl MailSubscription {
 
     /// The worker that has the message, as far as is known.
     pub(super) fn hostname(&self) -> Option<String> {
-        let mail = self
-            .mail
-            .mail
-            .lock()
-            .expect("no thread panics with the news of a message");
-        mail.hostname.clone()
+        self.mail.lock().hostname.clone()
     }
 
     /// Adds what was read from the result database, or answered by a worker.
     pub(super) fn add(&self, change: impl FnOnce(&mut Mail)) {
-        change(
-            &mut self
-                .mail
-                .mail
-                .lock()
-                .expect("no thread panics with the news of a message"),
-        );
+        change(&mut self.mail.lock());
     }
 }
 
@@ -154,8 +141,8 @@ impl SharedBroker {
     pub(super) fn new(name: String, settings: BrokerSettings) -> Self {
         Self {
             name,
+            client: CeleryClient::new(&settings),
             settings,
-            client: OnceCell::new(),
             boxes: Mutex::default(),
             is_following: watch::channel(false).0,
         }
@@ -170,11 +157,9 @@ impl SharedBroker {
         &self.settings
     }
 
-    /// Connects at the first call that can.
-    pub(super) async fn client(&self) -> Result<&CeleryClient, CeleryError> {
-        self.client
-            .get_or_try_init(|| CeleryClient::connect(&self.settings))
-            .await
+    /// The client of its runs, which connects at the first call.
+    pub(super) fn client(&self) -> &CeleryClient {
+        &self.client
     }
 
     fn boxes(&self) -> MutexGuard<'_, HashMap<MessageId, Arc<MailBox>>> {
@@ -200,17 +185,12 @@ impl SharedBroker {
 
     /// Follows the broker until `stop`.
     pub(super) async fn follow(self: Arc<Self>, registry: Arc<WorkerRegistry>, stop: CancellationToken) {
-        let mut reported = false;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                followed = self.follow_once(&registry) => {
+                () = self.follow_once(&registry) => {
                     self.is_following.send_replace(false);
-                    if let Err(error) = followed && !reported {
-                        reported = true;
-                        tracing::warn!(broker = self.name, %error, "news of the broker are not followed");
-                    }
                 }
             }
             tokio::select! {
@@ -222,8 +202,8 @@ impl SharedBroker {
     }
 
     /// Follows the broker until that ends.
-    async fn follow_once(&self, registry: &WorkerRegistry) -> Result<(), CeleryError> {
-        let mut news = self.client().await?.follow().await?;
+    async fn follow_once(&self, registry: &WorkerRegistry) {
+        let mut news = self.client.follow();
         while let Some(news) = news.recv().await {
             match news {
                 CeleryNews::Reconnected => {
@@ -248,7 +228,6 @@ impl SharedBroker {
                 }
             }
         }
-        Ok(())
     }
 }
 

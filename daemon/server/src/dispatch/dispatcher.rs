@@ -9,6 +9,7 @@ use std::{
 
 use indexmap::IndexMap;
 use onceover_catalog::{Catalog, Gpu, RunnerSpec};
+use onceover_celery::CeleryClient;
 use onceover_store::{DispatchTarget, Store};
 use onceover_types::NodeName;
 use serde_json::Map;
@@ -37,7 +38,7 @@ pub struct Dispatcher {
     pub(super) registry: Arc<WorkerRegistry>,
     pub(super) bus: EventBus,
     /// The nodes as they run on this machine.
-    pub(super) local: Catalog,
+    pub(super) local: Arc<Catalog>,
     /// Where programs beside node files lie.
     pub(super) program_folders: Arc<[PathBuf]>,
     pub(super) objects: Option<Arc<ObjectStorage>>,
@@ -50,7 +51,7 @@ impl Dispatcher {
     /// Reads the services of the configuration. `local` has the nodes as they run on this machine.
     pub fn new(
         config: &Config,
-        local: &Catalog,
+        local: &Arc<Catalog>,
         gpu: Gpu,
         store: Store,
         bus: EventBus,
@@ -71,7 +72,7 @@ impl Dispatcher {
             });
             WatchedBroker {
                 name: broker.name().to_owned(),
-                settings: broker.settings().clone(),
+                client: CeleryClient::new(broker.settings()),
                 queues: queues.collect(),
             }
         });
@@ -82,7 +83,7 @@ impl Dispatcher {
         Self {
             targets: targets.collect(),
             sender: format!("onceoverd@{owner}"),
-            local: local.clone(),
+            local: Arc::clone(local),
             program_folders: find_program_folders(config).into(),
             objects,
             store,

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use onceover_catalog::{Catalog, RunnerSpec};
-use onceover_celery::{CeleryError, WorkerReport, WorkerSurvey};
+use onceover_celery::{WorkerReport, WorkerSurvey};
 use tokio::time::timeout;
 
 use super::{
@@ -58,12 +58,7 @@ pub async fn describe_services(config: &Config, catalog: &Catalog) -> ServiceInv
 }
 
 async fn survey_broker(broker: &SharedBroker) -> Result<WorkerSurvey, String> {
-    let ask = async {
-        let client = broker.client().await?;
-        client.survey(ANSWER).await
-    };
-    let asked: Result<Result<WorkerSurvey, CeleryError>, _> = timeout(PATIENCE, ask).await;
-    match asked {
+    match timeout(PATIENCE, broker.client().survey_with_tasks(ANSWER)).await {
         Ok(survey) => survey.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
     }
@@ -142,7 +137,6 @@ mod tests {
             concurrency: None,
             pid: None,
             registered: registered.iter().map(|task| (*task).to_owned()).collect(),
-            version: None,
         }
     }
 

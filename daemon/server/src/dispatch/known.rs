@@ -37,7 +37,6 @@ pub(super) struct WorkerAnswer {
     /// Whether it is silent while it runs a task.
     pub(super) is_solo: bool,
     pub(super) concurrency: u32,
-    pub(super) version: Option<String>,
 }
 
 /// What the heartbeat of a worker says.

@@ -25,14 +25,11 @@ pub(super) enum MessageEnd {
 pub(super) fn read_end(result: &TaskResult, node: &str, paths: &PathMap) -> Option<MessageEnd> {
     match &result.state {
         ResultState::Success => Some(read_success(&result.result, node, paths)),
-        ResultState::Failure => Some(read_failure(&result.result)),
-        ResultState::Revoked => {
-            let reason = read_exception(&result.result);
-            Some(MessageEnd::Failed(format!(
-                "another client revoked its message, or the worker refused it ({}); submit the stage again",
-                reason.text
-            )))
-        }
+        ResultState::Failure => Some(read_failure(result)),
+        ResultState::Revoked => Some(MessageEnd::Failed(format!(
+            "another client revoked its message, or the worker refused it ({}); submit the stage again",
+            result.exception_text()
+        ))),
         ResultState::Unreadable(why) => Some(MessageEnd::Failed(format!("the worker's result cannot be used: {why}"))),
         _ => None,
     }
@@ -58,13 +55,10 @@ fn read_success(returned: &Value, node: &str, paths: &PathMap) -> MessageEnd {
     let status = stage.get("status").and_then(Value::as_str).unwrap_or_default();
     match status.to_ascii_uppercase().as_str() {
         "SUCCESS" | "COMPLETED" => match stage.get("output") {
-            Some(output @ Value::Object(_)) => {
+            Some(Value::Object(output)) => {
                 let mut output = output.clone();
-                paths.value_from_workers(&mut output);
-                match output {
-                    Value::Object(output) => MessageEnd::Output(output),
-                    _ => MessageEnd::Output(Object::new()),
-                }
+                output.values_mut().for_each(|value| paths.value_from_workers(value));
+                MessageEnd::Output(output)
             }
             None | Some(Value::Null) => MessageEnd::Output(Object::new()),
             Some(_) => MessageEnd::Failed(format!("the worker returned an output of {node} that is no object")),
@@ -85,40 +79,19 @@ fn read_success(returned: &Value, node: &str, paths: &PathMap) -> MessageEnd {
     }
 }
 
-/// An exception of a worker.
-struct WorkerException {
-    kind: String,
-    text: String,
-}
-
-/// Reads an exception as Celery writes it: `{"exc_type": ..., "exc_message": [...] or "..."}`.
-fn read_exception(result: &Value) -> WorkerException {
-    let kind = result.get("exc_type").and_then(Value::as_str).unwrap_or_default();
-    let words = match result.get("exc_message") {
-        Some(Value::Array(items)) => items.iter().map(in_words).collect::<Vec<_>>().join(", "),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => in_words(other),
-    };
-    WorkerException {
-        kind: kind.to_owned(),
-        text: words,
-    }
-}
-
-fn in_words(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn read_failure(result: &Value) -> MessageEnd {
-    let WorkerException { kind, text } = read_exception(result);
-    match kind.as_str() {
-        "WorkerLostError" => MessageEnd::WorkerLost(format!("the worker's process was lost: {text}")),
+fn read_failure(result: &TaskResult) -> MessageEnd {
+    let text = result.exception_text();
+    match result.exception_kind().unwrap_or_default() {
+        _ if result.is_process_lost() => MessageEnd::WorkerLost(format!("the worker's process was lost: {text}")),
         "NotRegistered" => MessageEnd::Failed(format!(
             "the worker knows no task {text}; start one that has it on that queue, or set `task` of its service"
         )),
-        "" => MessageEnd::Failed(format!("the worker failed: {}", in_words(result))),
-        _ if text.is_empty() => MessageEnd::Failed(kind),
-        _ => MessageEnd::Failed(format!("{kind}: {text}")),
+        "" => {
+            let said = &result.result;
+            let said = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
+            MessageEnd::Failed(format!("the worker failed: {said}"))
+        }
+        kind => MessageEnd::Failed(result.exception().unwrap_or_else(|| kind.to_owned())),
     }
 }
 
@@ -137,7 +110,7 @@ pub(super) fn read_progress(result: &TaskResult) -> Option<WorkerProgress> {
             Some(hostname) => format!("running on {hostname}"),
             None => "running on a worker".to_owned(),
         },
-        ResultState::Retry => format!("the worker tries again: {}", read_exception(&result.result).text),
+        ResultState::Retry => format!("the worker tries again: {}", result.exception_text()),
         ResultState::Custom(state) => {
             let said = ["message", "phase", "step", "status"];
             let said = said.iter().find_map(|field| result.result.get(*field)?.as_str());
@@ -170,6 +143,7 @@ fn read_percent(result: &Value) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use onceover_celery::MessageId;
     use serde_json::json;
 
     use super::*;
@@ -178,6 +152,18 @@ mod tests {
 
     fn success(returned: &Value) -> MessageEnd {
         read_success(returned, NODE, &PathMap::default())
+    }
+
+    fn failure(result: Value) -> TaskResult {
+        TaskResult {
+            id: MessageId::generate(),
+            state: ResultState::Failure,
+            result,
+            traceback: None,
+            hostname: None,
+            pid: None,
+            date_done: None,
+        }
     }
 
     fn context(stage: &Value) -> Value {
@@ -232,12 +218,12 @@ mod tests {
             (json!({"exc_type": "Oops", "exc_message": []}), "Oops"),
             (json!("plain words"), "the worker failed: plain words"),
         ] {
-            assert_eq!(read_failure(&result), MessageEnd::Failed(expected.to_owned()));
+            assert_eq!(read_failure(&failure(result)), MessageEnd::Failed(expected.to_owned()));
         }
         let lost = json!({"exc_type": "WorkerLostError", "exc_message": ["Worker exited prematurely: signal 9"]});
-        assert!(matches!(read_failure(&lost), MessageEnd::WorkerLost(why) if why.contains("signal 9")));
+        assert!(matches!(read_failure(&failure(lost)), MessageEnd::WorkerLost(why) if why.contains("signal 9")));
         let unknown = json!({"exc_type": "NotRegistered", "exc_message": ["svc.nope"]});
-        assert!(matches!(read_failure(&unknown), MessageEnd::Failed(why) if why.contains("svc.nope")));
+        assert!(matches!(read_failure(&failure(unknown)), MessageEnd::Failed(why) if why.contains("svc.nope")));
     }
 
     #[test]

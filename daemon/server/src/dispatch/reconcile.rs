@@ -128,7 +128,7 @@ async fn settle_all(dispatcher: &Dispatcher, memory: &mut Memory) -> Result<usiz
 
 /// Ends one message, as far as that can be done now.
 async fn settle(dispatcher: &Dispatcher, service: &WorkerService, dispatch: &Dispatch) -> Result<Settled, CeleryError> {
-    let client = service.broker.client().await?;
+    let client = service.broker.client();
     let Ok(id) = MessageId::parse(&dispatch.message) else {
         return Ok(Settled::Over);
     };

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onceover_celery::BrokerSettings;
+use onceover_celery::CeleryClient;
 use onceover_types::Timestamp;
-use onceover_wire::{BrokerSeen, StageOnWorker, WorkerQueue, WorkerSeen, WorkersReport};
+use onceover_wire::{BrokerSeen, StageOnWorker, WorkerQueue, WorkerSeen, WorkerState, WorkersReport};
 use tokio::sync::Notify;
 
 use super::known::{BrokerAnswer, BrokerState, SentRun};
@@ -33,11 +33,12 @@ pub struct WatchedQueue {
 }
 
 /// A broker whose workers are watched.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WatchedBroker {
     /// What the configuration and the journal call it: its URL without user or password.
     pub name: String,
-    pub settings: BrokerSettings,
+    /// Asks its workers, by another connection than runs have: their messages may be large.
+    pub client: CeleryClient,
     pub queues: Vec<WatchedQueue>,
 }
 
@@ -115,6 +116,14 @@ impl WorkerRegistry {
             watch.wanted.notify_one();
         }
         state.measure(queue, now)
+    }
+
+    /// Judges a worker of a broker by what was heard of it; `None` for one that is not known.
+    pub(super) fn judge_worker(&self, broker: &str, hostname: &str) -> Option<WorkerState> {
+        let (_, watch) = self.find(broker)?;
+        let state = watch.lock();
+        let worker = state.workers.get(hostname)?;
+        Some(state.judge(worker, Instant::now()))
     }
 
     /// Asks the workers of a broker soon: something may have changed that no event has said, as after a reconnect.
@@ -209,14 +218,9 @@ impl WorkerRegistry {
         for worker in answer.workers {
             state.note_answer(worker, now);
         }
-        let listening: Vec<String> = {
-            let judged = state.workers.iter();
-            let kept = judged.filter(|(_, worker)| {
-                state.judge(worker, now).is_listening() || now.duration_since(worker.heard) < KEPT
-            });
-            kept.map(|(hostname, _)| hostname.clone()).collect()
-        };
-        state.workers.retain(|hostname, _| listening.contains(hostname));
+        let mut workers = std::mem::take(&mut state.workers);
+        workers.retain(|_, worker| state.judge(worker, now).is_listening() || now.duration_since(worker.heard) < KEPT);
+        state.workers = workers;
         let after = watch.measure_all(&state, now);
         drop(state);
         self.report_changes(watch, &before, &after);
@@ -297,7 +301,7 @@ impl WorkerDirectory for WorkerRegistry {
                 concurrency: worker.answer.concurrency,
                 active: worker.newest.active,
                 processed: worker.newest.processed,
-                version: worker.newest.version.clone().or_else(|| worker.answer.version.clone()),
+                version: worker.newest.version.clone(),
                 heard_at: Some(worker.heard_at),
             }));
         }

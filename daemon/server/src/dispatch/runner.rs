@@ -29,10 +29,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::followed::MOST_PROCESSES;
 use self::followed::{FollowedMessage, MessageFate};
 use super::{Dispatcher, TaskSoFar, context::build_arguments, outcome::MessageEnd, services::WorkerService};
+use crate::run_wait::{self, Backoff};
 
-/// Before something is tried again for which the broker or Redis was needed: doubled each time.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long the first push waits for the news of the broker.
 const NEWS: Duration = Duration::from_secs(2);
 /// How long a run that has lost its stage waits until its watch finds that out.
@@ -64,17 +62,6 @@ impl Runner for CeleryRunner<'_> {
     }
 }
 
-/// The waits between tries.
-struct Waits(Duration);
-
-impl Waits {
-    fn next(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(LONGEST_WAIT);
-        wait
-    }
-}
-
 impl CeleryRunner<'_> {
     async fn run_on_worker(&self, context: &RunContext) -> Result<Object, RunError> {
         let node = &self.fence.node;
@@ -84,8 +71,7 @@ impl CeleryRunner<'_> {
                 node.service()
             ))
         })?;
-        let client = service.broker.client().await;
-        let client = client.map_err(|error| RunError::failed(error.to_string()))?;
+        let client = service.broker.client();
         let mut followed = match self.sent_before {
             Some(id) => self.join(context, service, client, id).await?,
             None if service.is_used => self.send(context, service, client).await?,
@@ -151,12 +137,7 @@ impl CeleryRunner<'_> {
 
     /// Waits for what the run cannot do without; that does not count towards its time limit.
     async fn pause(&self, context: &RunContext, wait: Duration) -> Result<(), RunError> {
-        self.began.send_replace(Instant::now() + wait);
-        tokio::select! {
-            biased;
-            () = context.cancel.cancelled() => Err(RunError::Interrupted),
-            () = tokio::time::sleep(wait) => Ok(()),
-        }
+        run_wait::pause(self.began, &context.cancel, wait).await
     }
 
     /// Sends the message of a new attempt.
@@ -188,17 +169,7 @@ impl CeleryRunner<'_> {
         };
         let limits = MessageLimits::default();
         let envelope = Envelope::new(&id, task, &service.queue, &arguments, &origin, &limits);
-        let dispatch = Dispatch {
-            message: id.to_string(),
-            task: context.task_id.clone(),
-            node: self.fence.node.clone(),
-            run: context.run_id.clone(),
-            attempt: context.attempt,
-            service: service.name.clone(),
-            queue: service.queue.clone(),
-            envelope: String::from_utf8_lossy(envelope.bytes()).into_owned(),
-            sent_ms: now.as_millis(),
-        };
+        let dispatch = self.describe_message(service, id, envelope.into_text(), now);
         let followed = self.begin(context, service, client, id, dispatch);
         service.broker.wait_for_news(NEWS).await;
         self.journal(context, &followed.dispatch).await?;
@@ -207,7 +178,7 @@ impl CeleryRunner<'_> {
 
     /// Journals the message, however long Redis is unreachable.
     async fn journal(&self, context: &RunContext, dispatch: &Dispatch) -> Result<(), RunError> {
-        let mut waits = Waits(FIRST_WAIT);
+        let mut waits = Backoff::default();
         loop {
             match self.dispatcher.store.journal_dispatch(self.fence, dispatch).await {
                 Ok(true) => return Ok(()),
@@ -223,7 +194,7 @@ impl CeleryRunner<'_> {
                 }
                 Err(error) => return Err(RunError::failed(format!("its message cannot be journalled: {error}"))),
             }
-            self.pause(context, waits.next()).await?;
+            self.pause(context, waits.next_wait()).await?;
         }
     }
 
@@ -234,7 +205,7 @@ impl CeleryRunner<'_> {
         context: &RunContext,
         mut followed: FollowedMessage<'a>,
     ) -> Result<FollowedMessage<'a>, RunError> {
-        let mut waits = Waits(FIRST_WAIT);
+        let mut waits = Backoff::default();
         let service = Arc::clone(followed.service);
         let queue = service.queue.as_str();
         loop {
@@ -254,7 +225,7 @@ impl CeleryRunner<'_> {
                     let message = format!("waiting for the broker: {error}");
                     context.progress.report(0.0, Some(message));
                     // It was not sent: a run that is cancelled has nothing to take back.
-                    self.pause(context, waits.next()).await?;
+                    self.pause(context, waits.next_wait()).await?;
                 }
                 Err(PushError::Unknown(error)) => {
                     context.log.line(&format!("{error}; looking for it"));
@@ -275,7 +246,7 @@ impl CeleryRunner<'_> {
     ) -> Result<FollowedMessage<'a>, RunError> {
         let id =
             MessageId::parse(message).map_err(|error| RunError::failed(format!("its record is damaged: {error}")))?;
-        let mut waits = Waits(FIRST_WAIT);
+        let mut waits = Backoff::default();
         let found = loop {
             match self.dispatcher.store.find_dispatch(message).await {
                 Ok(found) => break found,
@@ -284,21 +255,12 @@ impl CeleryRunner<'_> {
                 }
                 Err(error) => return Err(RunError::failed(format!("its message cannot be read: {error}"))),
             }
-            self.pause(context, waits.next()).await?;
+            self.pause(context, waits.next_wait()).await?;
         };
         let is_journalled = found.is_some();
-        let dispatch = found.unwrap_or_else(|| Dispatch {
-            message: message.to_owned(),
-            task: context.task_id.clone(),
-            node: self.fence.node.clone(),
-            run: context.run_id.clone(),
-            attempt: context.attempt,
-            service: service.name.clone(),
-            queue: service.queue.clone(),
-            // It cannot be taken back any more; its id is found all the same.
-            envelope: String::new(),
-            sent_ms: self.dispatcher.store.now().as_millis(),
-        });
+        // Without its bytes it cannot be taken back any more; its id is found all the same.
+        let dispatch =
+            found.unwrap_or_else(|| self.describe_message(service, id, String::new(), self.dispatcher.store.now()));
         context.log.line(&format!(
             "joins message {message}, which was sent to {}",
             dispatch.queue
@@ -309,6 +271,21 @@ impl CeleryRunner<'_> {
         followed.is_pushed = is_pushed;
         followed.look_at_once();
         Ok(followed)
+    }
+
+    /// Describes a message of this attempt as the journal has it.
+    fn describe_message(&self, service: &WorkerService, id: MessageId, envelope: String, sent: Timestamp) -> Dispatch {
+        Dispatch {
+            message: id.to_string(),
+            task: self.fence.task.clone(),
+            node: self.fence.node.clone(),
+            run: self.fence.run.clone(),
+            attempt: self.fence.attempt,
+            service: service.name.clone(),
+            queue: service.queue.clone(),
+            envelope,
+            sent_ms: sent.as_millis(),
+        }
     }
 
     fn begin<'a>(

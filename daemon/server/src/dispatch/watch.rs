@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onceover_celery::{CeleryClient, CeleryError, PoolKind, WorkerEvent, WorkerReport};
+use onceover_celery::{CeleryError, PoolKind, WorkerEvent, WorkerReport};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -31,11 +31,10 @@ pub async fn watch_workers(registry: Arc<WorkerRegistry>, stop: CancellationToke
 }
 
 async fn watch_broker(registry: Arc<WorkerRegistry>, index: usize, stop: CancellationToken) {
-    let mut client = None;
     while !stop.is_cancelled() {
         let answer = tokio::select! {
             () = stop.cancelled() => return,
-            answer = ask_workers(registry.broker(index), &mut client) => answer,
+            answer = ask_workers(registry.broker(index)) => answer,
         };
         match answer {
             Ok(answer) => registry.take_answer(index, answer, Instant::now()),
@@ -51,15 +50,11 @@ async fn watch_broker(registry: Arc<WorkerRegistry>, index: usize, stop: Cancell
 }
 
 /// Asks the workers of a broker once.
-async fn ask_workers(broker: &WatchedBroker, client: &mut Option<CeleryClient>) -> Result<BrokerAnswer, CeleryError> {
-    let client = match client {
-        Some(client) => client,
-        None => client.insert(CeleryClient::connect(&broker.settings).await?),
-    };
-    let survey = client.survey(ANSWER).await?;
+async fn ask_workers(broker: &WatchedBroker) -> Result<BrokerAnswer, CeleryError> {
+    let survey = broker.client.survey(ANSWER).await?;
     let mut depths = HashMap::new();
     for queue in &broker.queues {
-        depths.insert(queue.name.clone(), client.depth(&queue.name).await?);
+        depths.insert(queue.name.clone(), broker.client.depth(&queue.name).await?);
     }
     Ok(BrokerAnswer {
         mute: u32::try_from(survey.mute()).unwrap_or(u32::MAX),
@@ -77,7 +72,6 @@ fn read_report(report: WorkerReport) -> WorkerAnswer {
         concurrency: report
             .concurrency
             .map_or(1, |most| u32::try_from(most).unwrap_or(u32::MAX)),
-        version: report.version,
     }
 }
 

@@ -156,6 +156,17 @@ mod tests {
 
     use super::*;
 
+    fn first_attempt(queue: &str) -> Fence {
+        Fence {
+            task: TaskId::parse("t1").unwrap(),
+            node: NodeName::parse("demo.node").unwrap(),
+            run: RunId::generate(),
+            attempt: 1,
+            owner: "d1".into(),
+            queue: queue.into(),
+        }
+    }
+
     /// Measures what the run left below the folder of tasks, and links it if it wins.
     async fn link(share: &Path, fence: &Fence) {
         let most = MostLeft { depth: 8, files: 8 };
@@ -167,14 +178,7 @@ mod tests {
     async fn an_attempt_that_begins_again_finds_its_log_and_nothing_else() {
         let temp = tempfile::tempdir().unwrap();
         let task = temp.path().join("t1");
-        let fence = Fence {
-            task: TaskId::parse("t1").unwrap(),
-            node: NodeName::parse("demo.node").unwrap(),
-            run: RunId::generate(),
-            attempt: 1,
-            owner: "d1".into(),
-            queue: "cpu".into(),
-        };
+        let fence = first_attempt("cpu");
         let dir = task.join(fence.folder());
         let (_hold, log) = open(task.clone(), &fence, FormerContent::Removed).await.unwrap();
         log.line("begun");
@@ -194,14 +198,7 @@ mod tests {
     async fn an_attempt_that_is_joined_keeps_what_its_worker_has_written() {
         let temp = tempfile::tempdir().unwrap();
         let task = temp.path().join("t1");
-        let fence = Fence {
-            task: TaskId::parse("t1").unwrap(),
-            node: NodeName::parse("demo.node").unwrap(),
-            run: RunId::generate(),
-            attempt: 1,
-            owner: "d1".into(),
-            queue: "celery:demo_queue".into(),
-        };
+        let fence = first_attempt("celery:demo_queue");
         drop(open(task.clone(), &fence, FormerContent::Removed).await.unwrap());
         let made = task.join(fence.folder()).join("made");
         fs::write(&made, "one").unwrap();
@@ -215,14 +212,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let task = temp.path().join("t1");
         let path = task.join("nodes/demo.node");
-        let mut fence = Fence {
-            task: TaskId::parse("t1").unwrap(),
-            node: NodeName::parse("demo.node").unwrap(),
-            run: RunId::generate(),
-            attempt: 1,
-            owner: "d1".into(),
-            queue: "cpu".into(),
-        };
+        let mut fence = first_attempt("cpu");
         for attempt in [1, 2] {
             fence.attempt = attempt;
             let dir = task.join(fence.folder());

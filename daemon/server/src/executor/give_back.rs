@@ -6,6 +6,7 @@ use onceover_store::{Fence, RequeuedRun, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::folder::Left;
+use crate::run_wait::Backoff;
 
 /// Before the first further try while Redis is unreachable, doubled each time; and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -14,7 +15,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Gives a run back, however long Redis is unreachable, until `stop`. One that Redis does not take is left to the end of
 /// its lease.
 pub(super) async fn give_back(store: &Store, stop: &CancellationToken, fence: &Fence, to: &RequeuedRun, left: &Left) {
-    let mut wait = FIRST_WAIT;
+    let mut waits = Backoff::between(FIRST_WAIT, LONGEST_WAIT);
     loop {
         match store.requeue(fence, to, &left.measured).await {
             Ok(_) => {
@@ -33,8 +34,7 @@ pub(super) async fn give_back(store: &Store, stop: &CancellationToken, fence: &F
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(waits.next_wait()) => {}
         }
-        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }

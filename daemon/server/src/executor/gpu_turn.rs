@@ -6,8 +6,11 @@ use std::{sync::Arc, time::Duration};
 use onceover_limits::Limit;
 use onceover_run::RunError;
 
-use super::work::{FIRST_WAIT, Work};
-use crate::gpu_lock::{GPU_QUEUE, GpuBusy, GpuLock, GpuTurn};
+use super::work::Work;
+use crate::{
+    gpu_lock::{GPU_QUEUE, GpuBusy, GpuLock, GpuTurn},
+    run_wait::{Backoff, FIRST_WAIT},
+};
 
 /// Longest time between two tries to take the lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -24,7 +27,7 @@ impl Work {
     }
 
     async fn take_gpu(&self, lock: &Arc<GpuLock>) -> Result<Option<GpuTurn>, RunError> {
-        let mut wait = FIRST_WAIT;
+        let mut waits = Backoff::between(FIRST_WAIT, LONGEST_WAIT);
         let mut reported = None;
         loop {
             let busy = match lock.try_take().await {
@@ -47,8 +50,7 @@ impl Work {
                 self.report_gpu(&text);
                 reported = Some(text);
             }
-            self.pause(wait).await?;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            self.pause(waits.next_wait()).await?;
         }
     }
 

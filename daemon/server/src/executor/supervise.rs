@@ -22,12 +22,13 @@ use super::{
     life,
     slots::{ClaimTurn, CountOfWorkers, HeldSlots, SlotGuard},
     watch::{RunEnd, RunWatch, WatchedRun},
-    work::{self, RunRequest, Work},
+    work::{RunRequest, Work},
 };
 use crate::{
     events::{EventBus, WantedQueues},
     metrics::Metrics,
     python::Python,
+    run_wait::{Backoff, FIRST_WAIT},
     services::{ForeignStages, ServiceError, Slots, task_folder},
 };
 use onceover_limits::{Limit, lack::Lack};
@@ -444,7 +445,7 @@ impl Inner {
 
     /// Holds the task's folder and makes the run's, as soon as the machine has what that needs. The lease is kept meanwhile.
     async fn open_folder(&self, fence: &Fence, former: FormerContent) -> Result<(TaskLock, RunLog), RunEnd> {
-        let mut wait = work::FIRST_WAIT;
+        let mut waits = Backoff::default();
         loop {
             let folder_of_task = task_folder(&self.parts.supplies.roots, &fence.task);
             let dir = folder_of_task.join(fence.folder());
@@ -457,7 +458,8 @@ impl Inner {
                 return Err(RunEnd::failed(text));
             };
             Limit::MachineResources.reached();
-            if wait == work::FIRST_WAIT {
+            let wait = waits.next_wait();
+            if wait == FIRST_WAIT {
                 tracing::warn!(run_id = %fence.run, "a run waits for {lack}: {text}");
             }
             let message = format!("waiting for {lack}: {error}");
@@ -471,7 +473,6 @@ impl Inner {
                 () = self.stop.cancelled() => return Err(RunEnd::Stopped),
                 () = tokio::time::sleep(wait.min(self.options.heartbeat)) => {}
             }
-            wait = (wait * 2).min(work::LONGEST_WAIT);
         }
     }
 

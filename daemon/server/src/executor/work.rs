@@ -27,6 +27,7 @@ use crate::{
     downloads::Downloads,
     evidence,
     gpu_lock::GpuLock,
+    run_wait::{self, Backoff},
     services::{FileScope, FilesElsewhere, InputEvidence, ServiceError, TaskViews, artifacts},
 };
 use onceover_catalog::completion::{referenced_node, resolve_input};
@@ -36,10 +37,6 @@ use onceover_run::{
     Object, OpenedInputs, ProgressSink, RunContext, RunError, Runner, log::RunLog, paths::Roots, warnings::RunWarnings,
 };
 use onceover_store::{Evidence, Fence, Outcome, RequeuedRun, StageRecord, TaskRecords};
-
-/// How long a run waits for what the machine lacks, before it is tried again: doubled each time.
-pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What any run may need to work.
 pub struct RunSupplies {
@@ -237,13 +234,14 @@ impl Work {
     async fn run_when_possible(&self, records: Option<Result<TaskRecords, ServiceError>>) -> Result<Outcome, RunError> {
         let request = self.request.as_ref().map_err(RunError::failed)?;
         let earlier = self.find_earlier(records).await?;
-        let mut wait = FIRST_WAIT;
+        let mut waits = Backoff::default();
         loop {
             let (lack, message) = match self.run_once(request, &earlier).await {
                 Err(RunError::Lacking { lack, message }) => (lack, message),
                 ended => return ended,
             };
             Limit::MachineResources.reached();
+            let wait = waits.next_wait();
             self.log.line(&format!(
                 "waiting for {lack}, trying again in {} s: {message}",
                 wait.as_secs_f64()
@@ -251,7 +249,6 @@ impl Work {
             self.progress
                 .report(0.0, Some(format!("waiting for {lack}: {message}")));
             self.pause(wait).await?;
-            wait = (wait * 2).min(LONGEST_WAIT);
             // What it left while it could not go on is not its result.
             if let Err(error) = folder::clear(&self.dir).await {
                 tracing::debug!(%error, run_id = %self.fence.run, "a run's folder was not emptied before it begins again");
@@ -271,7 +268,7 @@ impl Work {
         };
         let unreadable = |error: ServiceError| RunError::failed(format!("the task cannot be read: {error}"));
         let views = &self.supplies.views;
-        let mut wait = FIRST_WAIT;
+        let mut waits = Backoff::default();
         loop {
             match read {
                 Ok(records) => return EarlierStages::new(views, &self.fence, &records).map_err(unreadable),
@@ -280,20 +277,14 @@ impl Work {
                 }
                 Err(error) => return Err(unreadable(error)),
             }
-            self.pause(wait).await?;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            self.pause(waits.next_wait()).await?;
             read = views.read_records(&self.fence.task).await;
         }
     }
 
     /// Waits for what the run cannot do without; that does not count towards its time limit.
     pub(super) async fn pause(&self, wait: Duration) -> Result<(), RunError> {
-        self.began.send_replace(Instant::now() + wait);
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(RunError::Interrupted),
-            () = tokio::time::sleep(wait) => Ok(()),
-        }
+        run_wait::pause(&self.began, &self.cancel, wait).await
     }
 
     async fn run_once(&self, request: &RunRequest, earlier: &EarlierStages) -> Result<Outcome, RunError> {

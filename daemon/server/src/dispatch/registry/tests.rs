@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use onceover_celery::BrokerSettings;
 use onceover_types::RunId;
-use onceover_wire::WorkerState;
 
 use super::*;
 use crate::dispatch::known::{SILENT, WorkerAnswer};
@@ -16,7 +16,7 @@ fn registry() -> (Arc<WorkerRegistry>, EventBus) {
     let bus = EventBus::default();
     let broker = WatchedBroker {
         name: BROKER.into(),
-        settings: BrokerSettings::parse(BROKER, None).unwrap(),
+        client: CeleryClient::new(&BrokerSettings::parse(BROKER, None).unwrap()),
         queues: vec![WatchedQueue {
             name: QUEUE.into(),
             queue: OWN.into(),
@@ -32,7 +32,6 @@ fn worker(hostname: &str, concurrency: u32) -> WorkerAnswer {
         pool: Some("prefork".into()),
         is_solo: false,
         concurrency,
-        version: Some("5.7.0".into()),
     }
 }
 
@@ -128,18 +127,14 @@ fn a_prefork_worker_that_was_killed_is_lost_also_beside_a_silent_one() {
 #[test]
 fn a_heartbeat_says_what_a_worker_runs_and_its_version() {
     let (registry, _) = registry();
-    let unknown = WorkerAnswer {
-        version: None,
-        ..worker("a@x", 2)
-    };
-    registry.take_answer(0, answer(vec![unknown.clone()], 0), Instant::now());
+    registry.take_answer(0, answer(vec![worker("a@x", 2)], 0), Instant::now());
     let beat = WorkerBeat {
         version: Some("5.3.4".into()),
         active: Some(1),
         processed: Some(8),
     };
     registry.note_beat(BROKER, "a@x", beat);
-    registry.take_answer(0, answer(vec![unknown], 0), Instant::now());
+    registry.take_answer(0, answer(vec![worker("a@x", 2)], 0), Instant::now());
     let shown = registry.snapshot().workers.remove(0);
     assert_eq!((shown.active, shown.processed), (Some(1), Some(8)));
     assert_eq!(shown.version.as_deref(), Some("5.3.4"));

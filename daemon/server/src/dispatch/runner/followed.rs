@@ -23,7 +23,6 @@ use super::{
     },
     CeleryRunner,
 };
-use crate::services::WorkerDirectory;
 
 /// Between two reads of the result while news come.
 const READ_EVERY: Duration = Duration::from_secs(30);
@@ -430,10 +429,8 @@ impl<'a> FollowedMessage<'a> {
     }
 
     fn find_state(&self, hostname: &str) -> Option<WorkerState> {
-        let known = self.runner.dispatcher.registry.snapshot().workers.into_iter();
         let broker = self.service.broker.name();
-        let mut found = known.filter(|worker| worker.hostname == hostname && worker.broker == broker);
-        found.next().map(|worker| worker.state)
+        self.runner.dispatcher.registry.judge_worker(broker, hostname)
     }
 
     /// Ends the message of a service whose nodes are not run by workers any more.

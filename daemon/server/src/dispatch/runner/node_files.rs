@@ -13,9 +13,12 @@ use super::{
         services::WorkerService,
         stored_files::{FILES_FIELD, StoredFilesError, StoredRunFiles, take_listed},
     },
-    CeleryRunner, FIRST_WAIT, LONGEST_WAIT, Waits,
+    CeleryRunner,
 };
-use crate::objects::NO_STORE;
+use crate::{
+    objects::NO_STORE,
+    run_wait::{Backoff, LONGEST_WAIT},
+};
 
 /// How often work that does not count towards the time limit says so.
 const STILL_AT_IT: Duration = Duration::from_secs(1);
@@ -65,7 +68,7 @@ impl CeleryRunner<'_> {
     /// Sends the inputs, however long the object store is unreachable.
     async fn send_inputs(&self, context: &RunContext, service: &WorkerService) -> Result<Value, RunError> {
         let files = self.stored_files(context, service)?;
-        let mut waits = Waits(FIRST_WAIT);
+        let mut waits = Backoff::default();
         loop {
             let why = match self.without_limit(files.send_inputs()).await {
                 Ok(sent) => return Ok(sent),
@@ -91,7 +94,7 @@ impl CeleryRunner<'_> {
         }
         let files = self.stored_files(context, service)?;
         let listed = take_listed(&mut output)?;
-        let mut waits = Waits(FIRST_WAIT);
+        let mut waits = Backoff::default();
         loop {
             let why = match self.without_limit(files.fetch_result(&listed)).await {
                 Ok(()) => return Ok(output),
@@ -120,10 +123,10 @@ impl CeleryRunner<'_> {
         context: &RunContext,
         what: &str,
         why: &str,
-        waits: &mut Waits,
+        waits: &mut Backoff,
     ) -> Result<(), RunError> {
         context.progress.report(0.0, Some(format!("{what} has to wait: {why}")));
-        self.pause(context, waits.next()).await
+        self.pause(context, waits.next_wait()).await
     }
 
     /// Does something that does not count towards the run's time limit.
