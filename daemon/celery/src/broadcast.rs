@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::Pipeline;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -34,10 +35,18 @@ pub(crate) async fn tell_workers(
     names: &KombuNames,
     request: &ControlRequest,
 ) -> Result<u64, CeleryError> {
-    let mut commands = redis::pipe();
-    let message = request.to_message(None);
+    publish(broker, names, redis::pipe(), &request.to_message(None)).await
+}
+
+/// Sends commands whose answers are ignored, and a request after them. Returns how many heard it.
+async fn publish(
+    broker: &RedisLink,
+    names: &KombuNames,
+    mut commands: Pipeline,
+    request: &str,
+) -> Result<u64, CeleryError> {
     for channel in names.control_channels() {
-        commands.cmd("PUBLISH").arg(channel).arg(&message);
+        commands.cmd("PUBLISH").arg(channel).arg(request);
     }
     let heard: Vec<u64> = broker.call_all("PUBLISH", &commands).await?;
     Ok(heard.iter().sum())
@@ -81,14 +90,9 @@ async fn publish_and_collect(
         .arg(names.reply_bindings())
         .arg(reply_binding(&address.asker))
         .ignore();
-    let message = request.to_message(Some(address));
-    for channel in names.control_channels() {
-        commands.cmd("PUBLISH").arg(channel).arg(&message);
-    }
-    let heard: Vec<u64> = broker.call_all("PUBLISH", &commands).await?;
     let mut answers = Answers {
         replies: Vec::new(),
-        connected: heard.iter().sum(),
+        connected: publish(broker, names, commands, &request.to_message(Some(address))).await?,
     };
     let list = names.reply_list(&address.asker);
     let mut wait = FIRST_WAIT;

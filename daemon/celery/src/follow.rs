@@ -4,11 +4,16 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use onceover_types::humane;
 use redis::{Msg, aio::PubSub};
 use tokio::sync::mpsc;
 
-use super::{CeleryError, event, event::WorkerEvent, names::KombuNames, redis_link::RedisLink, result::TaskResult};
+use super::{
+    CeleryError, event,
+    event::WorkerEvent,
+    names::KombuNames,
+    redis_link::{RedisLink, no_answer_within},
+    result::TaskResult,
+};
 
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
@@ -71,7 +76,7 @@ async fn subscribe_in_time(server: &Subscribed) -> Result<PubSub, CeleryError> {
         Err(_) => Err(CeleryError::Unanswered {
             server: server.link.server(),
             command: "PSUBSCRIBE",
-            reason: format!("no answer within {}", humane::duration(SUBSCRIBE_TIMEOUT)),
+            reason: no_answer_within(SUBSCRIBE_TIMEOUT),
         }),
     }
 }

@@ -10,7 +10,7 @@ pub(crate) const CONTROL_EXCHANGE: &str = "celery.pidbox";
 pub(crate) const REPLY_EXCHANGE: &str = "reply.celery.pidbox";
 
 /// What keys of results begin with.
-const RESULT: &str = "celery-task-meta-";
+pub(crate) const RESULT: &str = "celery-task-meta-";
 
 /// The names of one Redis: what Celery is configured to put before each of them, and the database that channels carry
 /// in their names since pub/sub ignores databases.

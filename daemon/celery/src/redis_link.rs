@@ -273,7 +273,7 @@ impl RedisLink {
     }
 }
 
-fn no_answer_within(time: Duration) -> String {
+pub(crate) fn no_answer_within(time: Duration) -> String {
     format!("no answer within {}", onceover_types::humane::duration(time))
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     CeleryError, MessageId,
     kombu::{LARGEST_MESSAGE, check_size},
+    names::RESULT,
 };
 
 /// The largest result that is read.
@@ -108,7 +109,7 @@ impl TaskResult {
 
     /// Reads what is published on a channel of results. None: the id is none of ours, other clients choose theirs.
     pub(crate) fn published(channel: &str, json: &[u8]) -> Option<Self> {
-        let (_, id) = channel.rsplit_once("celery-task-meta-")?;
+        let (_, id) = channel.rsplit_once(RESULT)?;
         Some(Self::read(&MessageId::parse(id).ok()?, json))
     }
 
