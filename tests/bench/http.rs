@@ -81,6 +81,20 @@ impl Connection {
     }
 }
 
+/// Divides requests among so many connections, each of which sends one after another without a pause.
+pub fn send_together(port: u16, connections: usize, requests: &[Vec<u8>]) {
+    std::thread::scope(|scope| {
+        for first in 0..connections {
+            scope.spawn(move || {
+                let mut client = Connection::open(port);
+                for request in requests.iter().skip(first).step_by(connections) {
+                    client.send(request);
+                }
+            });
+        }
+    });
+}
+
 /// Connections among which requests at a fixed rate are divided.
 const AT_RATE: usize = 32;
 
