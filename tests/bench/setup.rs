@@ -12,7 +12,8 @@ use crate::{
     table::Table,
 };
 
-const NODES: &str = include_str!("nodes.toml");
+/// Node files of the bench; `@BENCH@` stands for its program.
+pub const NODES: &str = include_str!("nodes.toml");
 /// Leases as of a daemon that nobody configured; two runs at a time.
 const CONFIG: &str = "[slots]\ncpu = 2\nheld = 1\n[runs]\nlease = '15s'\n";
 /// Settings of a Redis that daemons share, as a daemon sets its private one.
