@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::llm::LlmConfig;
 
-    /// Starts a server that gives this answer to whoever asks for its models, and 404 to other questions.
+    /// Starts a server that gives this answer to a question for its models, and 404 to others.
     async fn serve(status: &str, body: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
