@@ -57,7 +57,8 @@ pub async fn check_model(config: &Config, provider: Option<&str>, model: Option<
         }
         ChosenModel::Listed(model) => {
             let command = config.environments().command("check --llm");
-            print_line!("try it       {command} --model '{model}'");
+            // The name is the server's, and a shell is to take it as one word.
+            print_line!("try it       {command} --model '{}'", model.replace('\'', r"'\''"));
             Ok(())
         }
     }
