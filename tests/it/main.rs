@@ -31,6 +31,7 @@ mod dashboard_time;
 #[cfg(target_os = "linux")]
 mod dashboard_tmux;
 mod dashboard_videos;
+mod default_profile;
 mod deploy;
 mod documents;
 mod downloads;
@@ -56,6 +57,7 @@ mod input_paths;
 mod limits;
 mod links;
 mod llm;
+mod llm_local;
 mod llm_replies;
 mod machine;
 mod model;

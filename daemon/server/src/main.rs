@@ -11,9 +11,10 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser},
 };
 use clap_complete::Shell;
+use onceover_catalog::Profile;
 use onceover_daemon::{
     app,
-    commands::{check, gc, import, manual, nodes},
+    commands::{check, gc, import, language_model, manual, nodes},
     config::{Config, ConfigError, LogFormat, LogToStderr},
     console, logging,
 };
@@ -64,6 +65,9 @@ struct Args {
     /// Folder of the environments of Python nodes, which daemons can share [default: nodes in the data folder]
     #[arg(long, env = "ONCEOVER_ENVIRONMENTS", value_name = "DIR", global = true)]
     environments: Option<PathBuf>,
+    /// Machine that nodes' default models are for: cpu takes small ones, cuda large ones [default: large ones]
+    #[arg(long, env = "ONCEOVER_PROFILE", value_name = "cpu|cuda", global = true)]
+    profile: Option<Profile>,
     /// Form of the daemon's log: text, or json for an object a line [default: text]
     #[arg(long, env = LOG_FORMAT, value_name = "FORMAT", global = true, value_parser = set::<LogFormat>)]
     log_format: Option<Set<LogFormat>>,
@@ -99,9 +103,12 @@ enum ConfiguredCommand {
         /// Mend records in Redis that are damaged, or set them aside
         #[arg(long)]
         repair: bool,
-        /// Ask a language model for one line, the configured one where none is named, and print what came of it
+        /// Ask a language model for one line: the configured one, or one that is found on this machine
         #[arg(long, value_name = "PROVIDER", num_args = 0..=1, conflicts_with = "repair")]
         llm: Option<Option<String>>,
+        /// Ask this model instead of the provider's
+        #[arg(long, value_name = "MODEL", requires = "llm")]
+        model: Option<String>,
     },
     /// List the nodes with what is missing on this machine, show one, or install what is missing
     #[command(args_conflicts_with_subcommands = true)]
@@ -196,6 +203,7 @@ impl Args {
         if let Some(environments) = &self.environments {
             config.environments = Some(environments.clone());
         }
+        config.profile = self.profile.or(config.profile);
         let redis = || environment::var(REDIS).filter(|url| !url.trim().is_empty());
         if let Some(redis) = self.redis.clone().or_else(redis) {
             config.redis.url = Some(redis);
@@ -302,11 +310,18 @@ fn run(command: ConfiguredCommand, config: &Config) -> anyhow::Result<()> {
     match command {
         ConfiguredCommand::Check { repair: true, .. } => runtime.block_on(check::repair(config)),
         ConfiguredCommand::Check {
-            llm: Some(provider), ..
-        } => runtime.block_on(check::language_model(config, provider.as_deref())),
+            llm: Some(provider),
+            model,
+            ..
+        } => runtime.block_on(language_model::check_model(
+            config,
+            provider.as_deref(),
+            model.as_deref(),
+        )),
         ConfiguredCommand::Check {
             repair: false,
             llm: None,
+            ..
         } => runtime.block_on(check::check(config)),
         ConfiguredCommand::Nodes { node, command } => match (command, node) {
             (None, None) => nodes::list(config),
