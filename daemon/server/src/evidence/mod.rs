@@ -75,11 +75,12 @@ pub fn as_one(parts: &ByParameter, verify: Verify) -> Option<String> {
 }
 
 /// The evidence that a run began with, as one text: `found` has that of each path parameter that could be looked at, under
-/// the parameter's name or the one that the request uses.
+/// the parameter's name or the one that the request uses; `model` that of the language model.
 pub fn of_request(
     node: &NodeSpec,
     input: &Map<String, Value>,
     mut found: ByParameter,
+    model: ByParameter,
     verify: Verify,
 ) -> Option<String> {
     let given = given_paths(node, input).map(|(name, _, _)| {
@@ -87,7 +88,7 @@ pub fn of_request(
         let own = spec.and_then(|spec| found.remove(&spec.name));
         (name.to_owned(), own.or_else(|| found.remove(name)).flatten())
     });
-    as_one(&given.collect(), verify)
+    as_one(&given.chain(model).collect(), verify)
 }
 
 /// What a server says of a resource, as evidence: its entity tag, else its length.
