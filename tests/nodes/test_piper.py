@@ -41,6 +41,7 @@ class Voices(NodeTest):
         self.put("en_US-zed-low", "en_US", "English")
         self.put("mine", "pt_BR", "Portuguese")
         (self.dir / "piper" / "en_AU-half-low.onnx").write_bytes(b"")
+        piper.settings_of(self.put("broken", "en_GB", "English")).write_text("{")
         for given, voice in (
             ({}, "en_GB-alan-low"),
             ({"language": "en-US"}, "en_US-zed-low"),
@@ -105,6 +106,7 @@ class Texts(unittest.TestCase):
             ("Wait... what?!", [("Wait", ","), (" what", "?")]),
             ("Well… Perhaps", [("Well", "."), (" Perhaps", "")]),
             ("你好，世界。再见", [("你好", ","), ("世界", "."), ("再见", "")]),
+            ("你好。ok", [("你好", "."), ("ok", "")]),
             ("...", [("", ".")]),
             ("", []),
         ):

@@ -115,8 +115,12 @@ def choose(run):
 
 
 def languages_of(path):
-    """What the language of a voice is called: its code with and without the region, and its English name."""
-    language = read_settings(path).get("language") or {}
+    """What the language of a voice is called: its code with and without the region, and its English name. One whose settings
+    cannot be read has none, so that it is an error for those alone who name it."""
+    try:
+        language = read_settings(path).get("language") or {}
+    except onceover_node.Failure:
+        return set()
     code = str(language.get("code") or path.name.split("-")[0]).replace("_", "-").lower()
     return {code, onceover_sound.language_code(code), str(language.get("name_english") or code).lower()}
 
@@ -235,9 +239,9 @@ def clauses(text):
     for found in CLAUSE_END.finditer(text):
         marks = (found[1] or found[2]).translate(PLAIN_MARKS)
         mark = next(one for one in "?!.;:," if one in marks)
-        if mark == "." and AFTER.match(text, found.end())[1].islower():
+        if found[1] and mark == "." and AFTER.match(text, found.end())[1].islower():
             # One full stop is that of an abbreviation, several are a pause.
-            if len(marks) == 1 and "…" not in found[1]:
+            if found[1] == ".":
                 continue
             mark = ","
         yield text[begun : found.start()], mark
