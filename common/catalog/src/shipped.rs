@@ -26,8 +26,10 @@ pub fn shipped() -> Catalog {
 
 #[cfg(test)]
 mod tests {
+    use onceover_types::RunnerKind;
+
     use super::*;
-    use crate::{Fallback, NodeSpec, RunnerSpec};
+    use crate::{Fallback, NodeSpec};
 
     /// By service, as the older system names them; its utility tasks are no nodes.
     const OF_THE_OLDER_SYSTEM: [(&str, &str); 9] = [
@@ -78,7 +80,7 @@ mod tests {
         let catalog = shipped();
         // Python is what runs models; the nodes in Rust that ask one let a request name its provider.
         let runs_a_model =
-            |node: &&NodeSpec| matches!(node.runner, RunnerSpec::Python(_)) || node.parameter("provider").is_some();
+            |node: &&NodeSpec| node.runner.kind() == RunnerKind::Python || node.parameter("provider").is_some();
         let nodes: Vec<_> = catalog.iter().filter(runs_a_model).collect();
         assert!(nodes.len() >= 11, "{}", nodes.len());
         for node in nodes {
