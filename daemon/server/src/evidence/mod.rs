@@ -1,5 +1,6 @@
-//! What stands behind the text of a request (R8): which files its path parameters name at this moment, and which runs of
-//! earlier stages it takes values from. A run keeps the evidence it began with beside its result; a submit compares.
+//! What stands behind the text of a request (R8): which files its path parameters name at this moment, which runs of
+//! earlier stages it takes values from, and which language model the configuration has for it. A run
+//! keeps the evidence it began with beside its result; a submit compares.
 //!
 //! Evidence that cannot be had is unknown, and unknown is never equal: `strict` runs, and `auto` says that it does not
 //! know. A file is looked at before it is read, so that one which changes while a run reads it differs afterwards.
