@@ -4,7 +4,7 @@
 set -eu
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 export ONCEOVER_ENVIRONMENTS="$target/environments"
-for service in faster_whisper paddleocr; do
+for service in faster_whisper paddleocr piper; do
 	"$target/debug/onceoverd" nodes install "$service"
 done
 

@@ -400,8 +400,9 @@ def offline_without_hub(run, hub=None, seconds=3.0):
     return False
 
 
-def fetched(load, *names):
-    """Returns what `load` returns, which may fetch models from the Hugging Face hub. A failure says how to get them."""
+def fetched(load, *names, how=None):
+    """Returns what `load` returns, which may fetch models from the Hugging Face hub. A failure says how to get them: `how`,
+    where their names alone do not say it."""
     try:
         return load()
     except Exception as error:
@@ -415,7 +416,7 @@ def fetched(load, *names):
         if "RepositoryNotFoundError" in kinds:
             raise Failure(f"the hub has no {models}, or HF_TOKEN may not see it") from error
         if kinds & HUB_ERRORS or any("offline mode" in str(why).lower() for why in causes(error)):
-            raise Failure(f"{models} is not on this machine and cannot be fetched: {fetch_in_words(*names)}") from error
+            raise Failure(f"{models} is not on this machine and cannot be fetched: {how or fetch_in_words(*names)}") from error
         raise
 
 

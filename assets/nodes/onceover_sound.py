@@ -187,7 +187,7 @@ def choose_track(streams, wanted, path):
     elif wanted.isdecimal():
         number = int(wanted) if int(wanted) < len(streams) else None
     else:
-        number = default_or_first([at for at in everyone if _code(_language(streams[at])) == _code(wanted)])
+        number = default_or_first([at for at in everyone if language_code(_language(streams[at])) == language_code(wanted)])
     if number is None:
         have = ", ".join(f"{at} ({_in_words(stream)})" for at, stream in enumerate(streams))
         raise onceover_node.Failure(
@@ -207,7 +207,7 @@ def _language(stream):
     return None if language in ("", "und") else language
 
 
-def _code(language):
+def language_code(language):
     main = (language or "").replace("_", "-").split("-")[0].lower()
     return next((codes.split()[0] for codes in LANGUAGES.split("|") if main in codes.split()), main) or None
 

@@ -83,6 +83,8 @@ def write(run, segments, *, audio, duration, language, words, model, device, met
         "segments_file": path,
         "audio_duration": number(duration),
         "language": language,
+        # Its services are called after the libraries.
+        "engine": run.node.partition(".")[0],
         "model_name": model,
         "device": device,
         "enable_word_timestamps": words,

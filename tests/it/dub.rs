@@ -186,6 +186,20 @@ async fn a_pipeline_that_needs_what_is_not_here_and_has_no_subtitles_is_refused_
 }
 
 #[tokio::test]
+async fn a_dub_with_another_engine_needs_what_that_engine_needs() {
+    let shipped = include_str!("../../assets/pipelines/dub.toml");
+    let with_piper = shipped.replace(r#"engine = "espeak""#, r#"engine = "piper""#);
+    assert_ne!(with_piper, shipped);
+    let (daemon, _sample) = with_sample(&with_piper).await;
+    let answer = daemon
+        .post("/api/v1/videos/demo/run_sync?pipeline=dub", json!(null))
+        .await;
+    assert_eq!((answer.status, answer.problem().as_str()), (409, "node-not-ready"));
+    assert!(answer.text.contains("onceoverd nodes install piper"), "{}", answer.text);
+    assert!(!answer.text.contains("nodes install indextts"), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn the_engine_decides_what_a_run_needs_and_where_it_waits() {
     let daemon = Daemon::start().await;
     let refused = daemon
@@ -196,6 +210,18 @@ async fn the_engine_decides_what_a_run_needs_and_where_it_waits() {
         .await;
     // No sample of a voice.
     assert_eq!(refused.status, 422, "{}", refused.text);
+    let refused = daemon
+        .post(
+            "/v1/tasks",
+            json!({"task_name": "indextts.generate_speech", "input_data": {"text": "Hello", "engine": "piper"}}),
+        )
+        .await;
+    assert_eq!((refused.status, refused.problem().as_str()), (409, "node-not-ready"));
+    assert!(
+        refused.text.contains("onceoverd nodes install piper"),
+        "{}",
+        refused.text
+    );
     let input = json!({"text": "Hello there", "engine": "espeak", "language": "de"});
     let stage = daemon.done("spoken", "indextts.generate_speech", input.clone()).await;
     assert_eq!(

@@ -66,6 +66,7 @@ mod node_programs;
 mod node_schemas;
 mod objects;
 mod operation;
+mod other_engine;
 mod other_workers;
 mod own_nodes;
 mod pairs;

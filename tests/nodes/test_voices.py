@@ -3,16 +3,15 @@
 import http.server
 import json
 import pathlib
-import tempfile
 import threading
 import types
 import unittest
-import unittest.mock
 import wave
 
 from programs import NodeTest, load
 
 import onceover_node
+import onceover_speech
 
 separator = load("audio_separator.separate_vocals")
 diarizer = load("pyannote_audio.diarize_speakers")
@@ -181,55 +180,44 @@ class PaidDiarization(NodeTest):
 
 
 class Speech(NodeTest):
+    def run_with(self, **given):
+        """A run that writes into the test's folder and keeps its warnings."""
+        self.warned, self.written = [], []
+        return types.SimpleNamespace(
+            input=given,
+            path=lambda *parts: self.dir.joinpath(*parts),
+            warn=lambda code, text, **numbers: self.warned.append((code, numbers)),
+            write_json=lambda value, *_: self.written.append(value),
+        )
+
     def test_what_is_written_stays_in_the_runs_folder(self):
         for given, name in ((None, "speech.wav"), ("/etc/cron.d/x.wav", "x.wav"), ("../../a.WAV", "a.WAV")):
-            self.assertEqual(speaker.file_name(given), name)
+            self.assertEqual(onceover_speech.target(self.run_with(output_path=given)), self.dir / "audio" / name)
         for bad in ("/tmp/x.sh", "x", "/tmp/.wav"):
             with self.assertRaisesRegex(onceover_node.Failure, "input_data.output_path"):
-                speaker.file_name(bad)
+                onceover_speech.target(self.run_with(output_path=bad))
 
     def test_every_cue_becomes_a_clip_of_one_file_and_those_without_sound_are_named(self):
-        class Samples:
-            def __init__(self, count):
-                self.count = count
-
-            def numel(self):
-                return self.count
-
-            clamp = short = numpy = lambda self, *_: self
-            __mul__ = astype = lambda self, *_: self
-
-            def tobytes(self):
-                return bytes(2 * self.count)
-
-        run = types.SimpleNamespace(
-            input={"segments": [
-                {"start": 0.5, "end": 2, "text": "Hello\nthere", "speaker": "A"},
-                {"startTime": 3, "endTime": 4, "text": "..."},
-                {"id": 9, "start": 5, "end": 6, "text": "Bye"},
-            ]},
-            warn=lambda *said, **numbers: warned.append((*said, numbers)),
-            write_json=lambda value, *_: written.append(value),
-        )
-        warned, written = [], []
-        cues = speaker.wanted(run)
+        run = self.run_with(segments=[
+            {"start": 0.5, "end": 2, "text": "Hello\nthere", "speaker": "A"},
+            {"startTime": 3, "endTime": 4, "text": "..."},
+            {"id": 9, "start": 5, "end": 6, "text": "Bye"},
+        ])
+        cues = onceover_speech.wanted(run)
         self.assertEqual([c["text"] for c in cues], ["Hello there", "...", "Bye"])
-        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(
-            speaker, "speak", lambda run, engine, text, *_: Samples(len(text) * 1000)
-        ):
-            target = pathlib.Path(folder, "a.wav")
-            made = speaker.speak_all(run, None, cues, None, {}, target)
-            with wave.open(str(target)) as sound:
-                self.assertEqual(sound.getnframes(), 11000 + 4410 + 3000 + 4410)
-        clips = written[0]["clips"]
+        target = self.dir / "a.wav"
+        made = onceover_speech.speak_all(run, cues, target, 22050, lambda text, before: bytes(2000 * len(text)))
+        with wave.open(str(target)) as sound:
+            self.assertEqual(sound.getnframes(), 11000 + 4410 + 3000 + 4410)
+        clips = self.written[0]["clips"]
         self.assertEqual([(c["id"], c["start"], c["speaker"]) for c in clips], [(1, 0.5, "A"), (9, 5.0, None)])
         self.assertAlmostEqual(clips[1]["offset"], 11 / 22.05 + 0.2, 3)
         self.assertEqual((made["clips_count"], made["cues_count"], made["text_length"]), (2, 3, 14))
-        self.assertEqual((warned[0][0], warned[0][-1]), ("lines_left_out", {"lines": 1, "of": 3}))
+        self.assertEqual(self.warned, [("lines_left_out", {"lines": 1, "of": 3})])
         for bad, why in (({"a": 1}, "no segments"), ([{"start": 1, "text": "x"}], "number 1 has no number 'end'")):
             run.input["segments"] = bad
             with self.assertRaisesRegex(onceover_node.Failure, why):
-                speaker.wanted(run)
+                onceover_speech.wanted(run)
 
     def test_an_emotion_is_eight_strengths(self):
         self.assertEqual(speaker.emotions([0, 1, 0, 0, 0, 0, 0, 0.5])[1], 1.0)

@@ -1,5 +1,5 @@
 //! Speech to text with faster-whisper, on a model of random weights: what is loaded and how it decodes is real, the words
-//! are noise.
+//! are noise. Text to speech with a voice of Piper, and what a speech model with real weights understands of it.
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
@@ -13,6 +13,7 @@ use super::{daemon, interpreter, json_of, output, sample};
 const AUDIO: &str = "ffmpeg.extract_audio";
 const TRANSCRIBE: &str = "faster_whisper.transcribe_audio";
 const SUBTITLES: &str = "wservice.generate_subtitle_files";
+const SPEAK: &str = "indextts.generate_speech";
 
 /// A folder of models with the one of random weights, `noise`.
 fn models() -> tempfile::TempDir {
@@ -194,4 +195,90 @@ async fn v3_progress_of_a_transcription_moves_and_its_run_can_be_cancelled() {
         daemon.stage("t2", TRANSCRIBE).await.unwrap().status,
         StageState::Cancelled
     );
+}
+
+/// What the voice says, one line a cue.
+const LINES: [&str; 3] = [
+    "Good morning everybody.",
+    "Please speak slowly and clearly, so that everybody in the room can hear you.",
+    "The dog slept under the chair while the children played cards.",
+];
+/// The part of the spoken words that a small speech model hears.
+const UNDERSTOOD: f64 = 0.9;
+
+/// Puts a voice of Piper below a folder of models, once.
+fn put_voice(models: &Path) {
+    let folder = models.join("piper");
+    if folder.join("en_US-joe-medium.onnx").is_file() {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("nodes/piper_voice.py");
+    let made = Command::new(interpreter("piper"))
+        .arg("-B")
+        .arg(script)
+        .arg(folder)
+        .output()
+        .expect("the interpreter starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// The words of a text, in small letters.
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|letter: char| !letter.is_alphanumeric());
+    words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+}
+
+#[tokio::test]
+#[ignore = "make test-nodes runs it: it needs onnxruntime and a voice of 63 MB from PyPI"]
+async fn a_voice_of_piper_speaks_cues_faster_than_they_last_and_is_understood() {
+    let models = std::env::var_os("ONCEOVER_SPEECH_MODELS").expect("make test-nodes sets it");
+    let models = Path::new(&models);
+    put_voice(models);
+    let daemon = daemon(models).start().await;
+    let cues = LINES.iter().zip(0_u32..).map(|(text, number)| {
+        let start = f64::from(number) * 6.0;
+        json!({"start": start, "end": start + 5.0, "text": text})
+    });
+    let cues: Vec<Value> = cues.collect();
+    let asked = json!({"engine": "piper", "language": "en-US", "segments": cues});
+    let begun = Instant::now();
+    daemon.submit("spoken", SPEAK, asked.clone()).await;
+    let spoken = output(&daemon, "spoken", SPEAK).await;
+    let took = begun.elapsed().as_secs_f64();
+    assert_eq!(
+        (&spoken["engine"], &spoken["voice"], &spoken["sample_rate"]),
+        (&json!("piper"), &json!("en_US-joe-medium"), &json!(22050))
+    );
+    assert_eq!(
+        spoken["warnings"][0]["numbers"],
+        json!({"engine": "piper", "voice": "en_US-joe-medium"})
+    );
+    let clips = json_of(&spoken["clips_file"]);
+    let clips = clips["clips"].as_array().expect("clips");
+    assert_eq!(
+        (clips.len(), &spoken["clips_count"]),
+        (LINES.len(), &json!(LINES.len()))
+    );
+    let duration = spoken["duration"].as_f64().expect("seconds");
+    let working = spoken["processing_time"].as_f64().expect("seconds");
+    println!("piper: {duration:.1} s of speech in {working:.1} s ({took:.1} s with the start of the program)");
+    assert!(working < duration, "{working} s for {duration} s");
+    let again = daemon.submit("spoken", SPEAK, asked).await;
+    assert!(again.reuse_info.reuse_hit);
+
+    if !models.join("speech/model.bin").is_file() {
+        println!("piper: blocked: no ASR weights, so nobody listens to it");
+        return;
+    }
+    let asked =
+        json!({"audio_path": spoken["audio_path"], "model_name": "speech", "language": "en", "compute_type": "int8"});
+    daemon.submit("heard", TRANSCRIBE, asked).await;
+    let heard = json_of(&output(&daemon, "heard", TRANSCRIBE).await["segments_file"]);
+    let segments = heard["segments"].as_array().expect("segments");
+    let texts = segments.iter().filter_map(|segment| segment["text"].as_str());
+    let heard = words(&texts.collect::<Vec<_>>().join(" "));
+    let said = words(&LINES.join(" "));
+    let understood = said.iter().filter(|word| heard.contains(word)).count();
+    println!("piper: {understood} of {} words are understood", said.len());
+    assert!(understood as f64 >= UNDERSTOOD * said.len() as f64, "{heard:?}");
 }

@@ -65,6 +65,8 @@ def separate(run):
     output = {
         "vocal_audio": tracks["vocals"],
         "all_audio_files": files,
+        "engine": SERVICE,
+        "model_name": name,
         "model_used": name,
         "quality_mode": mode,
         "device": device,

@@ -1,12 +1,12 @@
-"""indextts.generate_speech: text to speech in the voice of a sample, with IndexTTS2. The engine espeak is in the daemon."""
+"""indextts.generate_speech: text to speech in the voice of a sample, with IndexTTS2. The engine espeak is in the daemon, that
+of Piper in its own folder."""
 
-import json
 import os
 import time
-import wave
 
 import onceover_node
 import onceover_sound
+import onceover_speech
 
 SERVICE = "indextts"
 RATE = 22050
@@ -15,13 +15,9 @@ OWNERS = ("IndexTeam",)
 COMPANIONS = ("facebook/w2v-bert-2.0", "amphion/MaskGCT", "funasr/campplus", "nvidia/bigvgan_v2_22khz_80band_256x")
 
 
-# Seconds of silence between clips in the file of all of them.
-PAUSE = 0.2
-
-
 def generate(run):
-    cues = wanted(run)
-    target = run.path("audio", file_name(run.input.get("output_path")))
+    cues = onceover_speech.wanted(run)
+    target = onceover_speech.target(run)
     run.file("spk_audio_prompt")
     if "emo_audio_prompt" in run.input:
         run.file("emo_audio_prompt")
@@ -60,82 +56,11 @@ def generate(run):
     }
 
 
-def file_name(given):
-    """Name of the file to write: the last part of a path a client may give. It lies in the run's folder, always."""
-    name = os.path.basename((given or "speech.wav").strip())
-    stem, suffix = os.path.splitext(name)
-    if suffix.lower() != ".wav" or not stem:
-        raise onceover_node.Failure(f"input_data.output_path is '{given}'; the name of the file must end in .wav")
-    return name
-
-
-def wanted(run):
-    """What is to be spoken: the cues of segments, or one without times for the text."""
-    if run.input.get("text") is not None or not run.input.get("segments"):
-        text = str(run.require("text")).strip()
-        if not text:
-            raise onceover_node.Failure("input_data.text is blank: there is nothing to speak")
-        return [{"text": text}]
-    segments = run.input["segments"]
-    if isinstance(segments, str):
-        path = run.file("segments")
-        try:
-            with open(path, encoding="utf-8-sig") as file:
-                segments = json.load(file)
-        except ValueError as why:
-            raise onceover_node.Failure(
-                f"input_data.segments is '{path}': this engine reads JSON ({why}); run prepare_tts_segments before"
-            ) from None
-    if isinstance(segments, dict):
-        segments = segments.get("segments")
-    if not isinstance(segments, list) or not segments:
-        raise onceover_node.Failure("input_data.segments has no segments")
-    return [cue(position, segment) for position, segment in enumerate(segments, 1)]
-
-
-def cue(position, segment):
-    def seconds(*names):
-        found = next((segment[name] for name in names if segment.get(name) is not None), None)
-        if isinstance(found, bool) or not isinstance(found, (int, float)):
-            raise onceover_node.Failure(f"input_data.segments: number {position} has no number '{names[0]}'")
-        return float(found)
-
-    if not isinstance(segment, dict):
-        raise onceover_node.Failure(f"input_data.segments: number {position} is no object")
-    times = {"start": seconds("start", "startTime"), "end": seconds("end", "endTime")}
-    text = " ".join(str(segment.get("text") or "").split())
-    return {"id": segment.get("id", position), **times, "text": text, "speaker": segment.get("speaker")}
-
-
 def speak_all(run, engine, cues, voice, more, target):
-    """Speaks each cue and writes all of them into one file; the clips of cues that have times into another."""
-    clips, silent, written = [], [], 0
-    with Wav(target) as wav:
-        for done, one in enumerate(cues):
-            samples = None
-            if any(sign.isalnum() for sign in one["text"]):
-                samples = speak(run, engine, one["text"], voice, more, done, len(cues))
-            if samples is None or samples.numel() == 0:
-                silent.append(str(one.get("id", "")))
-                continue
-            offset = wav.seconds()
-            wav.add(samples)
-            duration = wav.seconds() - offset
-            written += len(one["text"])
-            if "start" in one:
-                clips.append({**one, "audio_path": str(target), "offset": offset, "duration": duration})
-                wav.silence(PAUSE)
-        if written == 0:
-            raise onceover_node.Failure("the engine gave no sound for this text; the run log has more")
-    made = {"duration": round(wav.seconds(), 3), "text_length": written}
-    if clips:
-        listed = run.write_json({"clips": clips}, "audio", "clips.json")
-        made.update(clips_file=listed, clips_count=len(clips), cues_count=len(cues))
-        if silent:
-            named = ", ".join(silent[:10]) + (", ..." if len(silent) > 10 else "")
-            text = f"{len(silent)} of {len(cues)} cues have no sound (no part of them can be spoken): {named}"
-            run.warn("lines_left_out", text, lines=len(silent), of=len(cues))
-    return made
+    def spoken(text, before):
+        return speak(run, engine, text, voice, more, before, len(cues))
+
+    return onceover_speech.speak_all(run, cues, target, RATE, spoken)
 
 
 def emotions(vector):
@@ -161,7 +86,7 @@ def load(library, folder, device, half):
 
 
 def speak(run, engine, text, voice, more, before, texts):
-    """The samples of a whole text, as a row from -1 to 1; None without any. `before` of all texts were spoken before."""
+    """The samples of a whole text, as bytes. `before` of all texts were spoken before."""
     limit = run.input.get("max_text_tokens_per_segment", 120)
     count = len(engine.tokenizer.split_segments(engine.tokenizer.tokenize(text), limit))
     said = f"{before + 1} of {texts} cues, " if texts > 1 else ""
@@ -184,45 +109,11 @@ def speak(run, engine, text, voice, more, before, texts):
         share = (before + min(done / max(count, 1), 1.0)) / texts
         run.progress(15 + 83 * share, f"{said}{done} of {count} segments")
     if not pieces:
-        return None
+        return b""
     # Silence belongs between segments, not after the last.
     pieces = pieces[:-1] if len(pieces) % 2 == 0 else pieces
-    return onceover_node.library("torch", SERVICE).cat(pieces)
-
-
-class Wav:
-    """Writes a 16-bit mono WAV file, whole or not at all."""
-
-    def __init__(self, target):
-        self.target = target
-        self.unfinished = target.with_name(f".{target.name}")
-        self.frames = 0
-
-    def __enter__(self):
-        self.file = wave.open(str(self.unfinished), "wb")
-        self.file.setnchannels(1)
-        self.file.setsampwidth(2)
-        self.file.setframerate(RATE)
-        return self
-
-    def __exit__(self, kind, *_):
-        self.file.close()
-        if kind is None:
-            os.replace(self.unfinished, self.target)
-        else:
-            self.unfinished.unlink(missing_ok=True)
-
-    def seconds(self):
-        return self.frames / RATE
-
-    def add(self, samples):
-        self.file.writeframes((samples.clamp(-1, 1) * 32767).short().numpy().astype("<i2").tobytes())
-        self.frames += samples.numel()
-
-    def silence(self, seconds):
-        count = int(seconds * RATE)
-        self.file.writeframes(bytes(2 * count))
-        self.frames += count
+    samples = onceover_node.library("torch", SERVICE).cat(pieces)
+    return (samples.clamp(-1, 1) * 32767).short().numpy().astype("<i2").tobytes()
 
 
 if __name__ == "__main__":

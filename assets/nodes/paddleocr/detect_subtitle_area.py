@@ -54,6 +54,7 @@ def detect(run):
         "subtitle_area": list(area),
         "input_source": _source(run, folder),
         "engine": engine,
+        "model_name": engines.model_name(run, engine),
         "keyframes_count": len(files),
         "statistics": {"frames": len(files), "read": len(found), "skipped": len(files) - len(found)},
         "texts_count": len(texts),

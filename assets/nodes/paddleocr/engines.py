@@ -1,6 +1,7 @@
 """The libraries that find and read text in pictures, behind one call. They are imported only when asked for, and one
 that cannot start ends the run: a picture without text and a library that does not work are different things."""
 
+import importlib.metadata
 import importlib.util
 import math
 import os
@@ -57,6 +58,14 @@ def start(run):
     read = run.keep((wanted, *map(run.input.get, settings)), lambda: _started(run, wanted))
     run.log(f"reading with {wanted}")
     return wanted, read
+
+
+def model_name(run, engine):
+    """The model that has read: the one that the request names, else the release of the library, whose models belong to it."""
+    try:
+        return run.input.get("recognition_model") or f"{engine} {importlib.metadata.version(engine)}"
+    except importlib.metadata.PackageNotFoundError:
+        return engine
 
 
 def _started(run, wanted):

@@ -51,6 +51,7 @@ def perform(run):
         "ocr_results_path": _write(run, everywhere),
         "ocr_results_count": len(everywhere),
         "engine": engine,
+        "model_name": engines.model_name(run, engine),
         "statistics": {"frames": count, "read": strips, "skipped": count - strips, "with_text": len(results)},
     }
     if run.input.get("upload_ocr_results_to_minio") and not run.uploads:

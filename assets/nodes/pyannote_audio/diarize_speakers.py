@@ -53,6 +53,7 @@ def diarize(run):
         "summary": f"{len(statistics)} speaker{'s' * (len(statistics) != 1)} in {len(segments)} segments",
         "execution_method": "subprocess",
         "audio_source": audio,
+        "engine": "pyannote",
         "api_type": api,
         "model_name": name,
         "use_paid_api": paid,

@@ -26,8 +26,10 @@ pub fn shipped() -> Catalog {
 
 #[cfg(test)]
 mod tests {
+    use onceover_types::RunnerKind;
+
     use super::*;
-    use crate::Fallback;
+    use crate::{Fallback, NodeSpec};
 
     /// By service, as the older system names them; its utility tasks are no nodes.
     const OF_THE_OLDER_SYSTEM: [(&str, &str); 9] = [
@@ -71,6 +73,22 @@ mod tests {
             .filter(|name| catalog.get(name).is_none())
             .collect();
         assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
+    fn every_node_that_runs_a_model_says_which_engine_and_model_made_its_result() {
+        let catalog = shipped();
+        // Python is what runs models; the nodes in Rust that ask one let a request name its provider.
+        let runs_a_model =
+            |node: &&NodeSpec| node.runner.kind() == RunnerKind::Python || node.parameter("provider").is_some();
+        let nodes: Vec<_> = catalog.iter().filter(runs_a_model).collect();
+        assert!(nodes.len() >= 11, "{}", nodes.len());
+        for node in nodes {
+            for name in ["engine", "model_name"] {
+                let is_declared = node.outputs.iter().any(|output| output.name == name);
+                assert!(is_declared, "{} has no output {name}", node.name);
+            }
+        }
     }
 
     #[test]

@@ -216,7 +216,8 @@ pub struct SubmitResponse {
     /// The requested node's result, for a hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<NodeResult>>,
-    /// Fields of the request that nothing reads, or that have another name now; absent if there are none.
+    /// Fields of the request that nothing reads, or that have another name now; and that another engine or model than the
+    /// request asks for made the result. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }

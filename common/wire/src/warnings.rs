@@ -11,6 +11,8 @@ pub enum WarningCode {
     UnknownField,
     /// The field has another name now; its value was taken for that.
     DeprecatedField,
+    /// The reused result was made by another engine or model than the request asks for.
+    OtherEngine,
     /// There are more warnings than those that are named.
     MoreWarnings,
 }

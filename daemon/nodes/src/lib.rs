@@ -24,13 +24,13 @@ mod timed_text;
 mod transcript;
 
 use futures_util::future::BoxFuture;
-use onceover_types::{FieldError, Missing};
+use onceover_catalog::{NodeSpec, RunnerSpec};
+use onceover_types::FieldError;
 pub use paddleocr::MOST_BYTES as ARCHIVE_LIMIT;
 
 use onceover_run::{Object, RunContext, RunError};
-use serde_json::Value;
 
-use self::llm::Providers;
+use self::llm::{Provider, Providers};
 
 pub use cue_list::read_cues;
 pub use ffmpeg::{FRAMES_LIMIT, SOUND_LIMIT, Undescribed, describe};
@@ -177,11 +177,20 @@ pub fn check(builtin: &str, input: &Object, providers: &Providers) -> Vec<FieldE
     }
 }
 
-/// Returns what is missing for a builtin that asks a language model, beside programs: a setting or a variable. `value`
-/// gives the values of its parameters, which may name another provider than the configured one.
-pub fn missing<'a>(value: impl Fn(&str) -> Option<&'a Value>, providers: &Providers) -> Option<Missing> {
-    // An unknown provider was refused before, with its parameter.
-    providers.get(llm::wanted(value)).ok()?.missing()
+/// Returns the provider that a node asks for this input: the configured one where the input names none. `None` for a node
+/// that asks no language model, and for an unknown provider, which was refused before with its parameter.
+pub fn asked_provider<'a>(node: &NodeSpec, input: &Object, providers: &'a Providers) -> Option<&'a Provider> {
+    let asks = matches!(&node.runner, RunnerSpec::Builtin(builtin) if asks_a_model(builtin));
+    if !asks {
+        return None;
+    }
+    let value = |name: &str| {
+        let parameter = node.parameter(name);
+        parameter
+            .and_then(|parameter| parameter.value(input))
+            .or_else(|| input.get(name))
+    };
+    providers.get(llm::wanted(value)).ok()
 }
 
 /// Whether a builtin needs a language model.

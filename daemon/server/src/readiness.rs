@@ -209,17 +209,7 @@ impl Readiness {
 
     /// What the language model provider that a request names lacks.
     fn missing_provider(&self, node: &NodeSpec, input: &Map<String, Value>) -> Option<Missing> {
-        let asks = matches!(&node.runner, RunnerSpec::Builtin(builtin) if nodes::asks_a_model(builtin));
-        if !asks {
-            return None;
-        }
-        let value = |name: &str| {
-            let parameter = node.parameter(name);
-            parameter
-                .and_then(|parameter| parameter.value(input))
-                .or_else(|| input.get(name))
-        };
-        nodes::missing(value, &self.providers)
+        nodes::asked_provider(node, input, &self.providers)?.missing()
     }
 
     fn missing_model(&self, node: &NodeSpec, model: &ModelNeed, name: &str) -> Missing {

@@ -89,6 +89,8 @@ pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<O
     write(&path, text.as_bytes())?;
     let output = json!({
         "optimized_text_file": path_text(&path),
+        "engine": chat.provider().name,
+        "model_name": chat.model(),
         "provider_used": chat.provider().name,
         "model_used": chat.model(),
         "parts": parts.len(),

@@ -91,6 +91,8 @@ pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<O
     let output = json!({
         "corrected_subtitle_path": path_text(&path),
         "original_subtitle_path": given,
+        "engine": chat.provider().name,
+        "model_name": chat.model(),
         "provider_used": chat.provider().name,
         "statistics": {
             "original_entries": cues.len(),

@@ -109,6 +109,8 @@ pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<O
     write_json(&path, &array)?;
     let output = json!({
         "translated_segments_file": path_text(&path),
+        "engine": chat.provider().name,
+        "model_name": chat.model(),
         "provider_used": chat.provider().name,
         "model_used": chat.model(),
         "target_language": target,

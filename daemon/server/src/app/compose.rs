@@ -162,6 +162,7 @@ impl Shared {
             Arc::clone(&self.roots),
             Arc::clone(&self.downloads),
             config.reuse.verify,
+            self.providers.clone(),
         );
         let foreign = Arc::new(ForeignStages::new(
             self.store.clone(),

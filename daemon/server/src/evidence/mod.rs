@@ -1,5 +1,6 @@
-//! What stands behind the text of a request (R8): which files its path parameters name at this moment, and which runs of
-//! earlier stages it takes values from. A run keeps the evidence it began with beside its result; a submit compares.
+//! What stands behind the text of a request (R8): which files its path parameters name at this moment, which runs of
+//! earlier stages it takes values from, and which language model the configuration has for it. A run
+//! keeps the evidence it began with beside its result; a submit compares.
 //!
 //! Evidence that cannot be had is unknown, and unknown is never equal: `strict` runs, and `auto` says that it does not
 //! know. A file is looked at before it is read, so that one which changes while a run reads it differs afterwards.
@@ -75,11 +76,12 @@ pub fn as_one(parts: &ByParameter, verify: Verify) -> Option<String> {
 }
 
 /// The evidence that a run began with, as one text: `found` has that of each path parameter that could be looked at, under
-/// the parameter's name or the one that the request uses.
+/// the parameter's name or the one that the request uses; `model` that of the language model.
 pub fn of_request(
     node: &NodeSpec,
     input: &Map<String, Value>,
     mut found: ByParameter,
+    model: ByParameter,
     verify: Verify,
 ) -> Option<String> {
     let given = given_paths(node, input).map(|(name, _, _)| {
@@ -87,7 +89,7 @@ pub fn of_request(
         let own = spec.and_then(|spec| found.remove(&spec.name));
         (name.to_owned(), own.or_else(|| found.remove(name)).flatten())
     });
-    as_one(&given.collect(), verify)
+    as_one(&given.chain(model).collect(), verify)
 }
 
 /// What a server says of a resource, as evidence: its entity tag, else its length.

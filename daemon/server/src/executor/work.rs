@@ -331,7 +331,9 @@ impl Work {
         if let Some(downloaded) = &mut downloaded {
             files.append(&mut downloaded.evidence);
         }
-        let files = evidence::of_request(&context.node, input, files, self.supplies.inputs.verify());
+        let inputs = &self.supplies.inputs;
+        let model = inputs.model_evidence(&context.node, input);
+        let files = evidence::of_request(&context.node, input, files, model, inputs.verify());
         let turn = self.wait_for_gpu().await?;
         let ran = self.run_node(&context, &earlier.task).await;
         if let Some(turn) = turn {

@@ -8,6 +8,7 @@ use std::{
 
 use lru::LruCache;
 use onceover_catalog::NodeSpec;
+use onceover_nodes::{self as nodes, llm::Providers};
 use onceover_run::paths::Roots;
 use onceover_store::ReuseRule;
 use onceover_types::{Object, TaskId};
@@ -25,6 +26,8 @@ use crate::{
 const FEW: usize = 2;
 /// Files that took longer are left to other threads the next time.
 const QUICK: Duration = Duration::from_millis(2);
+/// Stands in evidence for the language model, beside the names of parameters.
+const LANGUAGE_MODEL: &str = "(language model)";
 /// Sets of files that are known to be looked at quickly: 64 KiB or so.
 const MOST_QUICK: usize = 1024;
 
@@ -109,15 +112,18 @@ pub struct InputEvidence {
     downloads: Arc<Downloads>,
     /// How files are looked at before a result is reused.
     verify: Verify,
+    /// The language models that nodes may ask.
+    providers: Providers,
     quick: Arc<QuickFiles>,
 }
 
 impl InputEvidence {
-    pub fn new(roots: Arc<Roots>, downloads: Arc<Downloads>, verify: Verify) -> Self {
+    pub fn new(roots: Arc<Roots>, downloads: Arc<Downloads>, verify: Verify, providers: Providers) -> Self {
         Self {
             roots,
             downloads,
             verify,
+            providers,
             quick: Arc::default(),
         }
     }
@@ -132,7 +138,18 @@ impl InputEvidence {
         self.downloads.objects()
     }
 
-    /// The files behind a request, as one text, where the treatment of a stored result (`mode`) asks for it; None: unknown.
+    /// Which language model a run would ask: the configuration decides that as well, not the request alone.
+    pub fn model_evidence(&self, node: &NodeSpec, input: &Object) -> ByParameter {
+        let provider = nodes::asked_provider(node, input, &self.providers);
+        let asked = provider.map(|provider| {
+            let model = provider.model.as_deref().unwrap_or_default();
+            (LANGUAGE_MODEL.to_owned(), Some(format!("{} {model}", provider.name)))
+        });
+        asked.into_iter().collect()
+    }
+
+    /// What stands behind a request, files and the language model, as one text, where the treatment of a stored result
+    /// (`mode`) asks for it; None: unknown.
     pub(super) async fn files_evidence(
         &self,
         task: &TaskId,
@@ -146,7 +163,7 @@ impl InputEvidence {
         if !urls.is_empty() && patience == Patience::Hint {
             return None;
         }
-        let mut parts = ByParameter::new();
+        let mut parts = self.model_evidence(node, input);
         if urls.is_empty() && local.is_empty() {
             return as_one(&parts, verify);
         }

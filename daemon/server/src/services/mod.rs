@@ -24,6 +24,7 @@ mod known_results;
 pub mod lists;
 mod machine;
 mod node_catalog;
+mod other_engine;
 mod request;
 mod sentences;
 mod shared_reads;

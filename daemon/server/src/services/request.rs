@@ -213,6 +213,11 @@ impl RequestChecks {
         }
     }
 
+    /// The language models that nodes may ask.
+    pub(super) fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
     /// `task`: None when its id is refused.
     fn check_input(&self, node: &NodeSpec, task: Option<&TaskId>, input: &Map<String, Value>) -> Vec<FieldError> {
         let mut errors = node.check_input(input);

@@ -7,8 +7,8 @@ use onceover_wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CheckedRequest, ServiceError, SubmitDraft, decisions::Decisions, hit_answers::SubmitAnswer, request::RequestChecks,
-    task_views::TaskViews, unread::WarningLog,
+    CheckedRequest, ServiceError, SubmitDraft, decisions::Decisions, hit_answers::SubmitAnswer,
+    other_engine::warn_of_other_engine, request::RequestChecks, task_views::TaskViews, unread::WarningLog,
 };
 use crate::{config::UnknownFields, metrics::Metrics};
 
@@ -71,7 +71,11 @@ impl Submissions {
     pub async fn answer_request(&self, request: &CheckedRequest) -> Result<SubmitAnswer, ServiceError> {
         self.check_open()?;
         let decided = self.decisions.decide(request).await;
-        let decided = decided.map(|answer| answer.with_warnings(&request.warnings));
+        let decided = decided.map(|answer| {
+            let other_engine = warn_of_other_engine(request, answer.response(), self.checks.providers());
+            let warnings: Vec<_> = request.warnings.iter().cloned().chain(other_engine).collect();
+            answer.with_warnings(&warnings)
+        });
         self.report(request, &decided);
         decided
     }
