@@ -11,7 +11,7 @@ use onceover_run::{
 
 use crate::{
     fixture::Fixture,
-    programs::{TAIL, cannot_start},
+    spawned::{TAIL, cannot_start},
     sweep::{marked, sweep, sweep_until_gone},
 };
 
