@@ -30,6 +30,8 @@ const NO_LIMITS: &[&str] = &[
     "runs.heartbeat",
     "runs.grace",
     "runs.drain",
+    "warm.enabled",
+    "warm.idle",
     "reuse.verify",
     "retention.ttl",
     "retention.files",

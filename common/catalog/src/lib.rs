@@ -24,7 +24,7 @@ pub use self::{
     every::Catalog,
     parameter::{Content, Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
     queue::{DeviceQueues, Gpu, QueueSpec, asks_for_gpu},
-    runner::RunnerSpec,
+    runner::{ProcessLife, RunnerSpec},
     variant::Variant,
 };
 use onceover_types::{FieldError, NodeName, read_toml};
@@ -96,6 +96,9 @@ pub struct Needs {
     /// The parameter that asks for a GPU when its value begins with `cuda` or `gpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
+    /// Bytes of a GPU's memory that a run takes, until its process says how many it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_memory: Option<u64>,
 }
 
 impl Needs {

@@ -66,6 +66,7 @@ fn report() -> WorkersReport {
             worker("whisper@gpu-1", WorkerState::Online),
             worker("whisper@gpu-2\u{1b}[31m", WorkerState::Lost),
         ],
+        warm: Vec::new(),
     }
 }
 
