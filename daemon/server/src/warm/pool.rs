@@ -223,10 +223,6 @@ impl WarmPool {
         }
         let id = worker.seat().id;
         let mut state = self.lock();
-        if let Some(gpu_memory) = ending.gpu_memory {
-            let node = state.entries.get(&id).map(|entry| entry.key.node.clone());
-            state.measured.extend(node.map(|node| (node, gpu_memory)));
-        }
         if state.is_closed {
             drop(state);
             tokio::spawn(worker.end(EndReason::Shutdown));
@@ -444,10 +440,13 @@ impl Seat {
     }
 
     pub(super) fn note_run(&self, runs: u64, ending: &RunEnding) {
-        if let Some(entry) = self.pool.lock().entries.get_mut(&self.id) {
+        let mut state = self.pool.lock();
+        let PoolState { entries, measured, .. } = &mut *state;
+        if let Some(entry) = entries.get_mut(&self.id) {
             entry.shown.runs = runs;
             entry.shown.memory = ending.memory;
             entry.shown.gpu_memory = ending.gpu_memory;
+            measured.extend(ending.gpu_memory.map(|bytes| (entry.key.node.clone(), bytes)));
         }
     }
 

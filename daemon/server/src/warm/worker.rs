@@ -1,5 +1,5 @@
-//! A process that keeps its model between runs. Whoever has it reads it and writes to it: a run, then the pool until the
-//! next run. It leaves the pool's list when it has ended; dropped before that, it is killed.
+//! A process that keeps its model between runs. Its owner reads it and writes to it: a run, then a task of the pool until
+//! the next run. It leaves the pool's list when it has ended; dropped before that, it is killed.
 
 use std::{ffi::OsString, time::Duration};
 
