@@ -278,7 +278,7 @@ impl RunsConfig {
     /// How long the end of a cancelled run may take: a program that takes runs one after another is asked to stop the run
     /// before its process is asked to end.
     pub fn longest_end(&self) -> Duration {
-        self.grace * 2
+        self.grace.saturating_mul(2)
     }
 }
 

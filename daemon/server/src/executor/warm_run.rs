@@ -62,7 +62,7 @@ impl WarmRunner<'_> {
             return Err(RunError::Interrupted);
         }
         let worker = match self.pool.acquire(&want).await {
-            Acquired::Kept(worker) => worker,
+            Acquired::Kept(worker) => *worker,
             Acquired::New(seat) => {
                 context.log.line(&format!("$ {}", tool.in_words()));
                 seat.make_room_on_gpu().await;

@@ -100,7 +100,7 @@ pub struct WarmWant {
 /// What a run gets.
 pub enum Acquired {
     /// A process that is there.
-    Kept(WarmWorker),
+    Kept(Box<WarmWorker>),
     /// The right to start one.
     New(Seat),
     /// Neither: all that there may be are at work.
@@ -151,7 +151,7 @@ impl WarmPool {
                 match idle.claim().await {
                     Some(worker) => {
                         self.0.counts.reused(want.key.node.as_str());
-                        return Acquired::Kept(worker);
+                        return Acquired::Kept(Box::new(worker));
                     }
                     // It ended before it could be claimed.
                     None => continue,
