@@ -27,7 +27,7 @@ default = "cpu"
 [[nodes]]
 name = "test.brief"
 queue = "cpu"
-timeout_seconds = 1
+timeout_seconds = 2
 runner = { command = ["python3", "@DIR@/warm.py"], warm = true }
 
 [[nodes]]
@@ -241,7 +241,7 @@ async fn warm_the_time_limit_ends_a_run_as_it_ends_one_of_its_own_process() {
     let process = at_work(&daemon, "late", "test.brief").await;
     let stage = daemon.until_ended("late", "test.brief").await;
     assert_eq!(stage.status, StageState::Failed);
-    assert!(stage.error.expect("why").contains("time limit of 1 second"));
+    assert!(stage.error.expect("why").contains("time limit of 2 seconds"));
     gone(process).await;
     daemon.done("next", "test.brief", json!({})).await;
 }
