@@ -4,9 +4,12 @@
 use std::{fs, path::Path};
 
 use futures_util::future::join_all;
-use onceover_tests::{Daemon, DaemonBuilder, daemon::task_id, eventually, until_equal};
+use onceover_tests::{
+    Daemon, DaemonBuilder, RedisServer, daemon::task_id, eventually, redis_server::connect, until_equal,
+};
 use onceover_types::StageState;
 use onceover_wire::StageView;
+use redis::AsyncCommands;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -53,7 +56,11 @@ fn builder(settings: &str) -> DaemonBuilder {
 }
 
 async fn start(settings: &str) -> Daemon {
-    let daemon = builder(settings).start().await;
+    start_with_program(builder(settings)).await
+}
+
+async fn start_with_program(builder: DaemonBuilder) -> Daemon {
+    let daemon = builder.start().await;
     fs::write(daemon.dir().join("warm.py"), PROGRAM).expect("the program is written");
     daemon
 }
@@ -300,6 +307,36 @@ async fn warm_processes_end_with_their_daemon_however_it_ends() {
     until_idle(&daemon).await;
     assert!(daemon.stop().await.success());
     assert!(!is_alive(pid(&next)), "nothing is left when the daemon has ended");
+}
+
+#[tokio::test]
+async fn warm_a_daemon_that_stops_hands_its_run_back_and_leaves_no_process() {
+    let mut daemon = start("").await;
+    daemon.submit("film", NODE, json!({"does": "hangs"})).await;
+    let process = at_work(&daemon, "film", NODE).await;
+    assert!(daemon.stop().await.success());
+    assert!(!is_alive(process));
+    daemon.launch().await;
+    let stage = daemon.until("film", NODE, StageState::Running).await;
+    assert_eq!(stage.attempt, 2);
+}
+
+#[tokio::test]
+async fn warm_idle_processes_leave_the_gpu_to_the_holder_of_its_lock() {
+    let redis = RedisServer::start(&[]).await;
+    let url = redis.url(2);
+    let daemon = start_with_program(builder("").config(&format!("[gpu_lock]\nredis = '{url}'"))).await;
+    let on_gpu = run(&daemon, "gpu", json!({"device": "cuda"})).await;
+    let mut connection = connect(&url).await;
+    connection
+        .set_ex::<_, _, ()>("gpu_lock:0", "locked_by_whisper", 3600)
+        .await
+        .expect("Redis answers");
+    daemon.submit("waits", NODE, json!({"device": "cuda"})).await;
+    gone(pid(&on_gpu)).await;
+    assert_eq!(ends(&daemon, "gpu_lock").await, 1);
+    connection.del::<_, ()>("gpu_lock:0").await.expect("Redis answers");
+    daemon.until("waits", NODE, StageState::Success).await;
 }
 
 #[tokio::test]
