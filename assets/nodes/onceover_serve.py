@@ -15,6 +15,9 @@ import threading
 
 import onceover_node
 
+# Set while a model is loaded: the daemon ends the processes that a run leaves, but those that have this variable.
+KEPT = "ONCEOVER_KEPT"
+
 # The process ends with this code when it may not go on after a run: its GPU or its memory is not in order.
 SPENT = 3
 
@@ -39,7 +42,11 @@ class Kept:
     def get(self, key, load):
         if not self.has(key):
             self.drop()
-            self.value = load()
+            os.environ[KEPT] = "1"
+            try:
+                self.value = load()
+            finally:
+                del os.environ[KEPT]
             self.key = key
         return self.value
 
@@ -161,9 +168,12 @@ class Server:
         if self.is_stopped(request["run_id"]):
             return "stopped", True
         variables = dict(os.environ)
+        folder = os.getcwd()
         run = None
         try:
             run = ServedRun(request, self)
+            # What a library leaves where it works goes with the run.
+            os.chdir(run.output_dir)
             run.send(onceover_node.output_line(run, self.work))
             return "success", True
         except Stopped:
@@ -178,6 +188,7 @@ class Server:
         finally:
             if run is not None:
                 run.restore()
+            os.chdir(folder)
             restore_environment(variables)
 
 

@@ -31,6 +31,8 @@ const NO_LIMITS: &[&str] = &[
     "runs.heartbeat",
     "runs.grace",
     "runs.drain",
+    "warm.enabled",
+    "warm.idle",
     "reuse.verify",
     "retention.ttl",
     "retention.files",
@@ -298,6 +300,20 @@ const OVER: &[(&str, &str)] = &[
     (
         "downloaded_input",
         "req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its_limits",
+    ),
+    (
+        "warm_processes",
+        "warm_a_second_run_at_a_time_has_a_second_process_or_one_of_its_own_where_there_may_be_no_more",
+    ),
+    ("warm_runs", "warm_a_process_that_has_had_its_runs_is_replaced"),
+    ("warm_growth", "warm_a_process_that_has_grown_is_replaced"),
+    (
+        "warm_memory",
+        "warm_processes_that_have_more_memory_than_they_may_together_are_ended",
+    ),
+    (
+        "warm_gpu_memory",
+        "warm_a_run_that_may_need_all_of_the_gpu_has_idle_processes_ended_before_it_begins",
     ),
     (
         "requests",

@@ -85,6 +85,7 @@ mod surface;
 mod terminals;
 mod transcripts;
 mod videos;
+mod warm;
 mod warnings;
 mod webhook_addresses;
 mod webhook_fairness;

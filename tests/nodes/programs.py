@@ -112,7 +112,9 @@ class Served:
         self.process.stdin.flush()
 
     def send_run(self, run_id, input_data):
-        self.write(request_of(self.node, run_id, self.dir / run_id, input_data))
+        folder = self.dir / run_id
+        folder.mkdir(exist_ok=True)
+        self.write(request_of(self.node, run_id, folder, input_data))
 
     def line(self):
         line = self.process.stdout.readline()

@@ -11,14 +11,15 @@ from programs import NodeTest, Served, program_of
 
 # Loads a "model" and uses it as the request says.
 WORK = '''
+import os, time
 key = (run.input["model"], run.input.get("device", "cpu"), run.input.get("compute_type", "auto"))
 def load():
     run.log("loading " + run.input["model"])
-    return {"name": run.input["model"], "uses": 0}
+    return {"name": run.input["model"], "uses": 0, "is_marked": "ONCEOVER_KEPT" in os.environ}
 was_kept = run.keeps(key)
 model = run.keep(key, load)
 model["uses"] += 1
-import os, time
+is_marked = [model["is_marked"], "ONCEOVER_KEPT" in os.environ]
 print("a library prints")
 if run.input.get("changes"):
     os.environ["CHANGED"] = "1"
@@ -47,7 +48,7 @@ while run.input.get("hangs"):
     time.sleep(0.005)
 run.progress(50, "used")
 changed = [os.environ.get("CHANGED"), getattr(sys, "changed", False)]
-return {"uses": model["uses"], "was_kept": was_kept, "changed": changed}
+return {"uses": model["uses"], "was_kept": was_kept, "changed": changed, "folder": os.getcwd(), "is_marked": is_marked}
 '''
 
 
@@ -188,6 +189,13 @@ class Serving(NodeTest):
         worker = self.worker()
         self.assertEqual(worker.answer("r1", changes=True)[0]["output"]["output"]["changed"], ["1", True])
         self.assertEqual(worker.answer("r2")[0]["output"]["output"]["changed"], [None, False])
+
+    def test_each_run_works_in_its_folder_and_what_a_model_starts_is_marked_as_kept(self):
+        worker = self.worker()
+        for run_id in ("r1", "r2"):
+            output = worker.answer(run_id)[0]["output"]["output"]
+            self.assertEqual(output["folder"], str((worker.dir / run_id).resolve()))
+            self.assertEqual(output["is_marked"], [True, False])
 
     def test_a_request_of_another_protocol_fails_and_what_is_no_message_ends_the_program(self):
         worker = self.worker()

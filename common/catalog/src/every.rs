@@ -75,7 +75,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{RunnerSpec, parse_node};
+    use crate::{ProcessLife, RunnerSpec, parse_node};
 
     #[test]
     fn requests_of_one_kind_share_one_node() {
@@ -90,7 +90,10 @@ mod tests {
         );
         let of = |input: Value| catalog.for_input("demo.speak", input.as_object().unwrap()).unwrap();
         let small = of(json!({"engine": "small", "text": "a"}));
-        assert_eq!(small.runner, RunnerSpec::Command(vec!["light".into()]));
+        assert_eq!(
+            small.runner,
+            RunnerSpec::Command(vec!["light".into()], ProcessLife::OneRun)
+        );
         assert!(Arc::ptr_eq(small, of(json!({"engine": "small", "text": "b"}))));
         for usual in [json!({}), json!({"engine": "other"})] {
             assert!(Arc::ptr_eq(of(usual), catalog.shared("demo.speak").unwrap()));

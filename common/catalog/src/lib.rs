@@ -26,7 +26,7 @@ pub use self::{
     parameter::{Content, Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
     profile::{Profile, ProfileDefaults, UnknownProfile},
     queue::{DeviceQueues, Gpu, QueueSpec, asks_for_gpu},
-    runner::RunnerSpec,
+    runner::{ProcessLife, RunnerSpec},
     variant::Variant,
 };
 use onceover_types::{FieldError, NodeName, read_toml};
@@ -98,6 +98,9 @@ pub struct Needs {
     /// The parameter that asks for a GPU when its value begins with `cuda` or `gpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
+    /// Bytes of a GPU's memory that a run takes, until its process says how many it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_memory: Option<u64>,
 }
 
 impl Needs {

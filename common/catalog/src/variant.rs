@@ -67,7 +67,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Catalog, Gpu, parse_node};
+    use crate::{Catalog, Gpu, ProcessLife, parse_node};
 
     fn node(variants: &str) -> NodeSpec {
         parse_node(&format!(
@@ -109,7 +109,10 @@ mod tests {
             (asked.queue.to_string().as_str(), &asked.needs.programs[0]),
             ("cpu", &"light".to_owned())
         );
-        assert_eq!(asked.runner, RunnerSpec::Command(vec!["light".into()]));
+        assert_eq!(
+            asked.runner,
+            RunnerSpec::Command(vec!["light".into()], ProcessLife::OneRun)
+        );
         assert_eq!(asked.check_input(&small), []);
         // Asked again of what it gave, it is the same.
         assert_eq!(for_input(&asked, &small), asked);

@@ -48,7 +48,7 @@ pub use self::{
         VideoRequest, VideoSource, VideoStarted,
     },
     warnings::{MOST_WARNINGS, Warning, WarningCode, Warnings},
-    workers::{BrokerSeen, StageOnWorker, WorkerQueue, WorkerSeen, WorkerState, WorkersReport},
+    workers::{BrokerSeen, StageOnWorker, WarmProcess, WarmState, WorkerQueue, WorkerSeen, WorkerState, WorkersReport},
 };
 use onceover_types::{CallbackStatus, NodeName, Problem, RunId, StageState, TaskId, TaskStatus, Timestamp};
 

@@ -30,6 +30,9 @@ pub struct NodeInfo {
     /// A run that takes longer is ended and FAILED.
     pub timeout_seconds: u64,
     pub runner: RunnerKind,
+    /// Whether its process keeps its model between runs. Absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warm: bool,
     /// How a request that says nothing about reuse is treated.
     pub reuse: ReusePolicy,
     /// Output fields that must be present and non-empty for a hit (R2); none: the output must not be empty.
@@ -62,6 +65,7 @@ impl NodeInfo {
         Self {
             service: spec.name.service().to_owned(),
             runner: spec.runner.kind(),
+            warm: spec.runner.is_warm(),
             name: spec.name,
             title: spec.title,
             purpose: spec.purpose,

@@ -1,5 +1,5 @@
-//! Celery workers over HTTP: the brokers that the daemon sends runs to, their queues, who listens, and which stage runs
-//! where.
+//! Workers over HTTP: the brokers of Celery that the daemon sends runs to, their queues, who listens, and which stage runs
+//! where; and the processes that the daemon keeps with their models.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,57 @@ pub struct WorkersReport {
     pub queues: Vec<WorkerQueue>,
     /// Workers that were seen in the last ten minutes, by broker and host name.
     pub workers: Vec<WorkerSeen>,
+    /// Processes that this daemon keeps with their models, oldest first.
+    #[serde(default)]
+    pub warm: Vec<WarmProcess>,
+}
+
+/// A process that takes runs of one node one after another and keeps its model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WarmProcess {
+    pub task_name: NodeName,
+    /// The device that its requests name; null where they name none.
+    pub device: Option<String>,
+    pub state: WarmState,
+    /// Its process id; 0 before it is started.
+    pub pid: u32,
+    /// Runs that it has ended.
+    pub runs: u64,
+    /// Bytes of memory that it had after its newest run; null where it does not say.
+    pub memory: Option<u64>,
+    /// Bytes of the GPU's memory that it held then; null where it does not say.
+    pub gpu_memory: Option<u64>,
+    pub started_at: Timestamp,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+}
+
+/// How a process is that keeps its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WarmState {
+    /// It does not take runs yet.
+    Starting,
+    /// It does a run.
+    Busy,
+    /// It waits for a run.
+    Idle,
+    /// It takes no more runs, and has not ended yet.
+    Ending,
+}
+
+impl WarmState {
+    pub const ALL: [Self; 4] = [Self::Starting, Self::Busy, Self::Idle, Self::Ending];
+
+    /// Returns the word that the JSON has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Busy => "busy",
+            Self::Idle => "idle",
+            Self::Ending => "ending",
+        }
+    }
 }
 
 /// A broker of Celery workers.
@@ -135,6 +186,9 @@ mod tests {
     #[test]
     fn the_word_of_a_state_is_that_of_the_json() {
         for state in WorkerState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        for state in WarmState::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
     }

@@ -239,6 +239,21 @@ limits! {
     RedisMemory "redis_memory" "redis.max_memory"
         "bytes that the private Redis takes, or another one with a `maxmemory`; from 90 % on nothing new is accepted"
         "503 `redis-full` to what would start a run or wait for a callback; runs under way go on";
+    WarmProcesses "warm_processes" "warm.max_processes"
+        "processes that are kept with their models at a time"
+        "the idle one that was used longest ago is ended; where all are at work, a run has a process that ends with it";
+    WarmRuns "warm_runs" "warm.max_runs"
+        "runs that one kept process takes"
+        "it is ended after that run, and the next run starts another one";
+    WarmGrowth "warm_growth" "warm.max_growth"
+        "bytes by which the memory of a kept process grows after its first run"
+        "it is ended after that run, and the next run starts another one";
+    WarmMemory "warm_memory" "warm.max_memory"
+        "bytes of memory that all kept processes have together"
+        "idle ones are ended, those first that were used longest ago";
+    WarmGpuMemory "warm_gpu_memory" "warm.gpu_memory"
+        "bytes of the GPU's memory that kept processes and a run that starts one hold together"
+        "idle ones are ended, those first that were used longest ago; all of them where a figure is not known";
 }
 
 static REACHED: [AtomicU64; Limit::ALL.len()] = [const { AtomicU64::new(0) }; Limit::ALL.len()];

@@ -6,10 +6,12 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{process::Child, time::Instant};
 
 use crate::sweep::{Mark, Since};
-use onceover_run::RunContext;
 
 /// How long a killed process may take to end before the log reports it.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How often processes are searched for that fork while they are killed.
+const TRIES: usize = 10;
 
 /// Owns a program's process group. If it is dropped before [`ProcessGroupGuard::finish`], it kills the group.
 pub(crate) struct ProcessGroupGuard {
@@ -51,19 +53,30 @@ impl ProcessGroupGuard {
         self.group = None;
     }
 
-    /// Waits until every process that has the mark has ended.
-    pub(crate) async fn finish(mut self, context: &RunContext) {
+    /// Kills every process that has the mark but the program itself, whose number is given, and those that it keeps for
+    /// later runs.
+    pub(crate) fn kill_left(&self, pid: i32) {
+        // A process that forks meanwhile may be missed the first time.
+        for _ in 0..TRIES {
+            if self.mark.kill_others(pid) == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Waits until every process that has the mark has ended. Returns whether all have.
+    pub(crate) async fn finish(mut self) -> bool {
         let deadline = Instant::now() + SWEEP;
+        let mut is_none_left = true;
         while !self.is_clean && self.kill_marked() > 0 {
             if Instant::now() > deadline {
-                context
-                    .log
-                    .line("a process of this run does not end although it was killed");
+                is_none_left = false;
                 break;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.is_clean = true;
+        is_none_left
     }
 }
 
@@ -72,7 +85,7 @@ impl Drop for ProcessGroupGuard {
         if !self.is_clean {
             self.signal(Signal::KILL);
             // A process that forks meanwhile may be missed the first time.
-            for _ in 0..10 {
+            for _ in 0..TRIES {
                 if self.kill_marked() == 0 {
                     break;
                 }

@@ -11,11 +11,14 @@ pub mod init;
 mod lines;
 mod programs;
 pub mod reaper;
+mod served;
+mod spawned;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
 pub use programs::LocalPrograms;
+pub use served::{ServedEvent, ServedProgram};
 pub use sweep::{marked, sweep, sweep_until_gone};
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use onceover_run::tool::RUN_VARIABLE;
 /// Sets the processes of one program apart from others of the same run.
 pub(crate) const TOOL_VARIABLE: &str = "ONCEOVER_TOOL";
 
+/// What a program that takes runs one after another sets for processes that belong to its model, and so outlive a run.
+const KEPT_VARIABLE: &str = "ONCEOVER_KEPT";
+
 /// What the processes of a run, or of one of its programs, have in their environment.
 pub(crate) struct Mark {
     pub(crate) run: String,
@@ -70,15 +73,26 @@ pub(crate) struct MarkedFound {
 }
 
 impl Mark {
+    /// Whether a process with this environment has the mark.
+    fn is_in(&self, environ: &[u8]) -> bool {
+        variable(environ, RUN_VARIABLE) == Some(self.run.as_bytes())
+            && self
+                .tool
+                .as_ref()
+                .is_none_or(|tool| variable(environ, TOOL_VARIABLE) == Some(tool.as_bytes()))
+    }
+
+    /// Sends SIGKILL to every process that has the mark, but to this one and to those that are kept for later runs. Returns
+    /// how many there were.
+    pub(crate) fn kill_others(&self, spared: i32) -> usize {
+        kill_where(pids().filter(|pid| *pid != spared), environ, |environ| {
+            self.is_in(environ) && variable(environ, KEPT_VARIABLE).is_none()
+        })
+    }
+
     /// Sends SIGKILL to every process that has the mark.
     pub(crate) fn kill(&self, since: Option<&Since>) -> MarkedFound {
-        let wanted = |environ: &[u8]| {
-            variable(environ, RUN_VARIABLE) == Some(self.run.as_bytes())
-                && self
-                    .tool
-                    .as_ref()
-                    .is_none_or(|tool| variable(environ, TOOL_VARIABLE) == Some(tool.as_bytes()))
-        };
+        let wanted = |environ: &[u8]| self.is_in(environ);
         let numbers = || since.and_then(Since::numbers);
         let Some(searched) = numbers() else {
             return MarkedFound {

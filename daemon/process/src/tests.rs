@@ -2,7 +2,7 @@
 
 use std::time::Instant as Clock;
 
-use std::{io, os::unix::process::ExitStatusExt, time::Duration};
+use std::{fs, io, os::unix::process::ExitStatusExt, time::Duration};
 
 use onceover_run::{
     RunError,
@@ -10,8 +10,9 @@ use onceover_run::{
 };
 
 use crate::{
+    ServedEvent, ServedProgram,
     fixture::Fixture,
-    programs::{TAIL, cannot_start},
+    spawned::{TAIL, cannot_start},
     sweep::{marked, sweep, sweep_until_gone},
 };
 
@@ -260,4 +261,53 @@ async fn a_run_that_was_cancelled_before_starts_nothing() {
     let result = Tool::new("touch").arg(&touched).run(&fixture.context, |_| {}).await;
     assert!(matches!(result, Err(RunError::Interrupted)));
     assert!(!touched.exists());
+}
+
+async fn next_line(program: &mut ServedProgram) -> String {
+    loop {
+        match program.next_event().await.unwrap() {
+            ServedEvent::Line(line) => return line,
+            ServedEvent::ErrorLine(_) => {}
+            ServedEvent::Ended => panic!("it has ended"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_run_leaves_is_killed_and_its_program_goes_on_with_what_it_keeps() {
+    let mark = format!("test-{}/warm/1", onceover_types::RunId::generate());
+    let script =
+        "sleep 60 & echo $!; ONCEOVER_KEPT=1 setsid sleep 60 & echo $!; while read line; do echo got $line; done";
+    let mut program = ServedProgram::start(&shell(script), mark.clone()).unwrap();
+    let left: i32 = next_line(&mut program).await.parse().unwrap();
+    let kept: i32 = next_line(&mut program).await.parse().unwrap();
+    let is_sleep = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep"));
+    while !(is_sleep(left) && is_sleep(kept)) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    program.kill_left();
+    while is_sleep(left) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(is_sleep(kept));
+    program.send(b"hello\n");
+    assert_eq!(next_line(&mut program).await, "got hello");
+    let exit = program.end(Duration::from_secs(30)).await.unwrap();
+    assert!(exit.is_success(), "{exit:?}");
+    assert_eq!(marked(&mark), [0; 0]);
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_end_when_its_input_is_closed_is_killed_and_one_that_is_dropped_is() {
+    let mark = format!("test-{}/warm/1", onceover_types::RunId::generate());
+    let deaf = shell("trap '' TERM; echo ready; while :; do sleep 60; done");
+    let mut program = ServedProgram::start(&deaf, mark.clone()).unwrap();
+    assert_eq!(next_line(&mut program).await, "ready");
+    let exit = program.end(Duration::from_millis(100)).await.unwrap();
+    assert_eq!(exit.status.signal(), Some(9));
+    assert_eq!(marked(&mark), [0; 0]);
+    let mut program = ServedProgram::start(&deaf, mark.clone()).unwrap();
+    assert_eq!(next_line(&mut program).await, "ready");
+    drop(program);
+    gone(&mark).await;
 }

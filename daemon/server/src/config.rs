@@ -8,6 +8,7 @@ mod log;
 mod pipelines;
 mod services;
 mod storage;
+mod warm;
 
 use std::{
     path::{Path, PathBuf},
@@ -37,6 +38,7 @@ pub use services::{
     ServiceConfig, ServiceRunner, ServiceWorker, WhenNoWorker, dispatch_queue, find_workers_queue, is_dispatch_queue,
 };
 pub use storage::{CoreConfig, FilesConfig, StorageConfig, is_bucket};
+pub use warm::WarmConfig;
 
 /// Everything that can be set. Durations read as `7s`, `1m 30s`, `24h`.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,6 +58,7 @@ pub struct Config {
     /// Runs at a time by resource class. Classes left out keep their default.
     pub slots: IndexMap<String, u32>,
     pub runs: RunsConfig,
+    pub warm: WarmConfig,
     pub reuse: ReuseConfig,
     pub retention: RetentionConfig,
     pub callbacks: CallbacksConfig,
@@ -239,6 +242,7 @@ impl Default for Config {
             redis: RedisConfig::default(),
             slots: IndexMap::new(),
             runs: RunsConfig::default(),
+            warm: WarmConfig::default(),
             reuse: ReuseConfig::default(),
             retention: RetentionConfig::default(),
             callbacks: CallbacksConfig::default(),
@@ -258,6 +262,14 @@ impl Default for Config {
             defaults: IndexMap::new(),
             source: None,
         }
+    }
+}
+
+impl RunsConfig {
+    /// How long the end of a cancelled run may take: a program that takes runs one after another is asked to stop the run
+    /// before its process is asked to end.
+    pub fn longest_end(&self) -> Duration {
+        self.grace.saturating_mul(2)
     }
 }
 
@@ -409,6 +421,7 @@ impl Config {
     /// Refuses values that cannot be, alone or beside others.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_runs()?;
+        self.warm.check()?;
         self.check_access()?;
         self.callbacks.check()?;
         self.check_sizes()?;

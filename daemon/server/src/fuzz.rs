@@ -7,7 +7,7 @@ use onceover_types::{NodeName, Timestamp, read_toml};
 
 use crate::{
     config::Config,
-    executor::command,
+    executor::program_lines,
     services::foreign::ForeignStage,
     ssrf_guard::{Purpose, SsrfGuard},
 };
@@ -82,7 +82,7 @@ fn fuzz_output_lines() {
     ];
     fuzz("output_lines", words, |bytes| {
         for line in String::from_utf8_lossy(bytes).lines() {
-            let _ = command::parse(line);
+            let _ = program_lines::parse(line);
         }
     });
 }

@@ -38,6 +38,7 @@ mod simulation;
 pub mod ssrf_guard;
 pub mod tenure;
 pub mod uploads;
+pub mod warm;
 pub mod webhooks;
 
 #[cfg(test)]

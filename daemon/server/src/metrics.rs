@@ -5,6 +5,7 @@ mod answers;
 mod hits;
 mod known;
 mod recent;
+mod warm;
 mod workers;
 
 use std::{
@@ -37,7 +38,10 @@ use crate::machine_load;
 use answers::AnswerMetrics;
 use hits::{HitMetric, HitMetrics};
 use recent::RecentCounts;
+use warm::WarmMetrics;
 use workers::WorkerGauges;
+
+pub use warm::WarmCounts;
 
 /// Content type of what [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -120,6 +124,7 @@ struct Inner {
     memory: Gauge,
     recent: RecentCounts,
     workers: WorkerGauges,
+    warm: WarmMetrics,
 }
 
 /// From a tenth of a second to four hours.
@@ -202,6 +207,7 @@ impl Metrics {
             memory: Gauge::default(),
             recent: RecentCounts::default(),
             workers: WorkerGauges::default(),
+            warm: WarmMetrics::default(),
         };
         inner.register(started);
         Self(Arc::new(inner))
@@ -271,6 +277,11 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// What counts processes that keep their models.
+    pub fn warm(&self) -> &WarmCounts {
+        &self.0.warm.counts
+    }
+
     /// What was counted since the figures of a minute were noted last.
     pub fn recent(&self) -> &RecentCounts {
         &self.0.recent
@@ -307,6 +318,7 @@ impl Metrics {
     pub fn render(&self, reading: Option<&RedisReading>, workers: &WorkersReport) -> String {
         let inner = &self.0;
         inner.workers.set(workers);
+        inner.warm.set(&workers.warm);
         inner.redis_up.set(i64::from(reading.is_some()));
         inner.queue_slots.clear();
         inner.queue_running.clear();
@@ -370,6 +382,7 @@ impl Inner {
         self.register_work(own);
         self.register_redis(own);
         self.workers.register(own);
+        self.warm.register(own);
         self.answers.register(own);
         self.registry = all;
     }

@@ -267,8 +267,8 @@ fn missing_variable(name: &str) -> Missing {
 /// Programs a node needs on the PATH.
 fn programs(node: &NodeSpec) -> impl Iterator<Item = &str> {
     let command = match &node.runner {
-        RunnerSpec::Command(command) => command.first(),
-        RunnerSpec::Builtin(_) | RunnerSpec::Python(_) | RunnerSpec::Celery(_) => None,
+        RunnerSpec::Command(command, _) => command.first(),
+        RunnerSpec::Builtin(_) | RunnerSpec::Python(..) | RunnerSpec::Celery(_) => None,
     };
     command.into_iter().chain(&node.needs.programs).map(String::as_str)
 }

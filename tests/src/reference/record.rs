@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use onceover_catalog::{NodeSpec, RunnerSpec, is_empty_value};
+use onceover_catalog::{NodeSpec, ProcessLife, RunnerSpec, is_empty_value};
 use onceover_types::StageState;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -133,6 +133,7 @@ fn replaced(spec: &NodeSpec, output: &Map<String, Value>, folder: &std::path::Pa
             file.display().to_string(),
         ]
         .into(),
+        ProcessLife::OneRun,
     );
     let mut value = serde_json::to_value(spec).expect("a node can be written");
     if let Value::Object(fields) = &mut value {

@@ -102,8 +102,8 @@ fn section(text: &mut String, spec: &NodeSpec, recording: Option<&NodeRecording>
 fn how_it_runs(text: &mut String, spec: &NodeSpec) {
     let runner = match &spec.runner {
         RunnerSpec::Builtin(_) => "built into the daemon".to_owned(),
-        RunnerSpec::Command(command) => format!("the program `{}`", command.join(" ")),
-        RunnerSpec::Python(program) => {
+        RunnerSpec::Command(command, _) => format!("the program `{}`", command.join(" ")),
+        RunnerSpec::Python(program, _) => {
             let service = spec.name.as_str().split('.').next().unwrap_or_default();
             format!("`{program}` in the environment of its service: `onceoverd nodes install {service}`")
         }

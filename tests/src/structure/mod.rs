@@ -202,7 +202,17 @@ const ORDERS: [LayerOrder; 15] = [
     },
     LayerOrder {
         within: "daemon/process",
-        modules: &["environment", "init", "sweep", "reaper", "lines", "guard", "programs"],
+        modules: &[
+            "environment",
+            "init",
+            "sweep",
+            "reaper",
+            "lines",
+            "guard",
+            "spawned",
+            "served",
+            "programs",
+        ],
         backward: &[],
     },
     LayerOrder {
@@ -220,6 +230,7 @@ const ORDERS: [LayerOrder; 15] = [
             "config",
             "objects",
             "metrics",
+            "warm",
             "logging",
             "tenure",
             "evidence",

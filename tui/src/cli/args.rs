@@ -116,7 +116,7 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print the queues: what runs, what waits, what is next.
     Queues(QueuesArgs),
-    /// Print Celery workers, their queues, and which stage runs where.
+    /// Print Celery workers, their queues and stages, and processes that stay warm.
     Workers(WorkersArgs),
     /// Print the nodes and whether each can run, or all about one node.
     Nodes(NodesArgs),

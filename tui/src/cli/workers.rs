@@ -1,6 +1,6 @@
-//! `onceover workers`: prints Celery queues and workers, a line each.
+//! `onceover workers`: prints Celery queues and workers, and processes that keep their models, a line each.
 
-use onceover_wire::{WorkerQueue, WorkerSeen, WorkersReport, client::Client};
+use onceover_wire::{WarmProcess, WorkerQueue, WorkerSeen, WorkersReport, client::Client};
 
 use super::{
     args::WorkersArgs,
@@ -21,11 +21,21 @@ pub async fn run(client: &Client, args: WorkersArgs) -> CommandResult {
     Ok(true)
 }
 
-/// Formats brokers that do not answer, queues, the stages that run, and workers.
+/// Formats what is known of Celery, then the processes that the daemon keeps.
 fn format_report(report: &WorkersReport) -> String {
-    if report.brokers.is_empty() {
-        return "no service is run by Celery workers".to_owned();
+    let mut parts = match report.brokers.is_empty() {
+        true => vec!["no service is run by Celery workers".to_owned()],
+        false => format_celery(report),
+    };
+    if !report.warm.is_empty() {
+        let rows: Vec<_> = report.warm.iter().map(make_process_row).collect();
+        parts.push(format_table(&rows));
     }
+    parts.join("\n")
+}
+
+/// Formats brokers that do not answer, queues, the stages that run, and workers.
+fn format_celery(report: &WorkersReport) -> Vec<String> {
     let mut parts = Vec::new();
     for broker in &report.brokers {
         if let Some(error) = &broker.error {
@@ -52,7 +62,22 @@ fn format_report(report: &WorkersReport) -> String {
         [] => parts.push("no workers".to_owned()),
         workers => parts.push(format_table(&workers.iter().map(make_worker_row).collect::<Vec<_>>())),
     }
-    parts.join("\n")
+    parts
+}
+
+/// Makes the cells of a process that keeps its model: node, device, how it is, runs, memory, memory of the GPU.
+fn make_process_row(process: &WarmProcess) -> [String; 6] {
+    let bytes = |count: Option<u64>, what: &str| {
+        count.map_or_else(String::new, |count| format!("{}{what}", figures::format_bytes(count)))
+    };
+    [
+        process.task_name.to_string(),
+        process.device.clone().unwrap_or_default(),
+        format!("{} (process {})", process.state.as_str(), process.pid),
+        figures::count_noun(usize::try_from(process.runs).unwrap_or(usize::MAX), "run"),
+        bytes(process.memory, ""),
+        bytes(process.gpu_memory, " of the GPU"),
+    ]
 }
 
 /// Makes the cells of a queue: name, listeners, what was sent, what waits, why nothing is sent.
@@ -95,13 +120,17 @@ mod tests {
                     "message_id": "m", "hostname": "w@gpu", "sent_at": "2026-01-02T12:00:00.000Z"}]}],
             "workers": [{"hostname": "w@gpu", "broker": "redis://b", "state": "online", "queues": ["whisper_queue"],
                 "pool": "prefork", "concurrency": 2, "active": 1, "processed": 9, "version": "5.7.0",
-                "heard_at": null}]}))
+                "heard_at": null}],
+            "warm": [{"task_name": "whisper.run", "device": "cpu", "state": "idle", "pid": 4711, "runs": 3,
+                "memory": 1 << 30, "gpu_memory": null, "started_at": "2026-01-02T12:00:00.000Z",
+                "since": "2026-01-02T12:00:00.000Z"}]}))
         .unwrap();
         let text = format_report(&report);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "whisper_queue  1 listener  1 of 3 in flight  2 waiting");
         assert_eq!(lines[1], "film/whisper.run  on w@gpu  attempt 1");
         assert_eq!(lines[2], "w@gpu  online  1 of 2 busy  prefork  5.7.0  whisper_queue");
+        assert_eq!(lines[3], "whisper.run  cpu  idle (process 4711)  3 runs  1.1 GB");
         assert_eq!(
             format_report(&WorkersReport::default()),
             "no service is run by Celery workers"

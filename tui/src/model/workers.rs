@@ -1,9 +1,10 @@
-//! The page of workers: what is known of Celery workers, and the rows that it is shown in.
+//! The page of workers: what is known of Celery workers and of processes that keep their models, and the rows that it is
+//! shown in.
 
 use std::sync::Arc;
 
-use onceover_types::{NodeName, TaskId};
-use onceover_wire::{StageOnWorker, WorkerQueue, WorkerSeen, WorkersReport};
+use onceover_types::{NodeName, TaskId, Timestamp};
+use onceover_wire::{StageOnWorker, WarmProcess, WorkerQueue, WorkerSeen, WorkersReport};
 
 use super::{list::List, observed::LatestAnswer, row::RowId};
 
@@ -16,6 +17,8 @@ pub enum WorkerRow {
     Stage { message: String, row: RowId },
     /// A worker.
     Worker { broker: String, hostname: String },
+    /// A process that keeps its model.
+    Process { node: NodeName, started_at: Timestamp },
 }
 
 /// What is known of workers.
@@ -26,7 +29,7 @@ pub struct WorkersPage {
 }
 
 impl WorkersPage {
-    /// Lists each queue with the stages that were sent to it, then the workers.
+    /// Lists each queue with the stages that were sent to it, then the workers, then the processes of the daemon.
     pub fn set_rows(&mut self) {
         let mut rows = Vec::new();
         if let Some(report) = &self.report.value {
@@ -40,6 +43,10 @@ impl WorkersPage {
             rows.extend(report.workers.iter().map(|worker| WorkerRow::Worker {
                 broker: worker.broker.clone(),
                 hostname: worker.hostname.clone(),
+            }));
+            rows.extend(report.warm.iter().map(|process| WorkerRow::Process {
+                node: process.task_name.clone(),
+                started_at: process.started_at,
             }));
         }
         self.list.set(rows);
@@ -66,6 +73,14 @@ impl WorkersPage {
         workers
             .iter()
             .find(|worker| worker.broker == broker && worker.hostname == hostname)
+    }
+
+    /// Returns the process of a row.
+    pub fn process(&self, node: &NodeName, started_at: Timestamp) -> Option<&WarmProcess> {
+        let processes = &self.report.value.as_ref()?.warm;
+        processes
+            .iter()
+            .find(|process| process.task_name == *node && process.started_at == started_at)
     }
 
     /// Lists the stages that a worker runs.

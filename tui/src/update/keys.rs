@@ -392,6 +392,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
             WorkerRow::Queue { name, .. } => name.clone(),
             WorkerRow::Stage { row, .. } => row.task.to_string(),
             WorkerRow::Worker { hostname, .. } => hostname.clone(),
+            WorkerRow::Process { node, .. } => node.to_string(),
         }),
         Page::Events => model.events.at_cursor().map(|event| event.row.task.to_string()),
         Page::Preview => model.preview.at_cursor().map(|file| file.path.clone()),

@@ -39,10 +39,14 @@ pub fn list_lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
         block.add_fact("tested", tested, theme.warn());
     }
     let by_device = node.queue_by.as_ref();
+    let warm = match node.warm {
+        true => ", keeps its model between runs",
+        false => "",
+    };
     block.add_fact(
         "runs as",
         &format!(
-            "{}, queue {}{}, at most {}",
+            "{}{warm}, queue {}{}, at most {}",
             node.runner,
             node.queue,
             by_device.map_or_else(String::new, DeviceQueues::here_in_words),

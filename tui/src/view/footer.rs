@@ -170,7 +170,7 @@ fn find_refusal(model: &Model) -> Option<&String> {
         },
         Page::Workers => match model.workers.list.cursor()? {
             WorkerRow::Stage { row, .. } => model.failure_of(row),
-            WorkerRow::Queue { .. } | WorkerRow::Worker { .. } => None,
+            WorkerRow::Queue { .. } | WorkerRow::Worker { .. } | WorkerRow::Process { .. } => None,
         },
         Page::Nodes
         | Page::Form

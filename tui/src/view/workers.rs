@@ -1,7 +1,7 @@
-//! Draws the page of workers: Celery queues with the stages that were sent to them, workers, and all of what is at the
-//! cursor below.
+//! Draws the page of workers: Celery queues with the stages that were sent to them, workers, processes that keep their
+//! models, and all of what is at the cursor below.
 
-use onceover_wire::{StageOnWorker, WorkerQueue, WorkerSeen, WorkerState};
+use onceover_wire::{StageOnWorker, WarmProcess, WarmState, WorkerQueue, WorkerSeen, WorkerState};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// What the page says where there is nothing to show.
-const NONE: &str =
-    "no service of this daemon is run by Celery workers; a service with runner = \"celery\" in its configuration is";
+const NONE: &str = "no service of this daemon is run by Celery workers, and no process keeps a model now; a service with \
+                    runner = \"celery\" in its configuration is";
 
 /// Columns of the last text; where there are fewer the names have them, and the text is only below the list.
 const LEAST_ABOUT: u16 = 20;
@@ -49,6 +49,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
         Some(WorkerRow::Queue { .. }) | None => "Queue",
         Some(WorkerRow::Stage { .. }) => "Stage",
         Some(WorkerRow::Worker { .. }) => "Worker",
+        Some(WorkerRow::Process { .. }) => "Process",
     };
     if let Some(area) = list_page::draw_item_frame(&page, title, theme, buffer) {
         block::draw(&list_facts(model, area.width), 0, area, buffer);
@@ -128,6 +129,9 @@ fn draw_row(model: &Model, row: &WorkerRow, columns: &Columns, line: Rect, buffe
         WorkerRow::Worker { broker, hostname } => workers
             .worker(broker, hostname)
             .map(|worker| describe_worker(worker, theme)),
+        WorkerRow::Process { node, started_at } => workers
+            .process(node, *started_at)
+            .map(|process| describe_process(process, theme)),
     };
     let Some((texts, styles)) = described else { return };
     let cells: Vec<Cell> = columns
@@ -193,6 +197,35 @@ fn describe_worker(worker: &WorkerSeen, theme: Theme) -> RowTexts {
     (texts, [theme.strong(), style, theme.accent(), theme.plain()])
 }
 
+fn describe_process(process: &WarmProcess, theme: Theme) -> RowTexts {
+    let (glyph, style) = match process.state {
+        WarmState::Starting => ("◌", theme.warn()),
+        WarmState::Busy => ("●", theme.good()),
+        WarmState::Idle => ("●", theme.plain()),
+        WarmState::Ending => ("⊘", theme.faint()),
+    };
+    let texts = [
+        process.task_name.to_string(),
+        format!("{glyph} {}", process.state.as_str()),
+        count_runs(process),
+        format!("keeps its model here · {}", describe_memory(process)),
+    ];
+    (texts, [theme.strong(), style, theme.accent(), theme.plain()])
+}
+
+fn count_runs(process: &WarmProcess) -> String {
+    figures::count_noun(usize::try_from(process.runs).unwrap_or(usize::MAX), "run")
+}
+
+fn describe_memory(process: &WarmProcess) -> String {
+    let memory = process.memory.map(figures::format_bytes);
+    let memory = memory.unwrap_or_else(|| "memory not known".to_owned());
+    match process.gpu_memory {
+        Some(bytes) => format!("{memory} · {} of the GPU", figures::format_bytes(bytes)),
+        None => memory,
+    }
+}
+
 fn describe_pool(worker: &WorkerSeen) -> String {
     let pool = worker.pool.as_deref().unwrap_or("pool not known");
     let version = worker.version.as_deref().unwrap_or("version not known");
@@ -236,6 +269,11 @@ fn list_facts(model: &Model, columns: u16) -> Lines {
         Some(WorkerRow::Worker { broker, hostname }) => {
             if let Some(worker) = workers.worker(broker, hostname) {
                 add_worker(model, worker, &mut block);
+            }
+        }
+        Some(WorkerRow::Process { node, started_at }) => {
+            if let Some(process) = workers.process(node, *started_at) {
+                add_process(model, process, &mut block);
             }
         }
         None => {}
@@ -310,4 +348,25 @@ fn add_worker(model: &Model, worker: &WorkerSeen, block: &mut Block) {
         );
     }
     block.add_fact("broker", &worker.broker, theme.plain());
+}
+
+fn add_process(model: &Model, process: &WarmProcess, block: &mut Block) {
+    let theme = model.theme;
+    let ago = |time| figures::format_ago(model.present_clock().seconds_since(time).max(0.0));
+    let state = match process.state {
+        WarmState::Starting => "it is started and takes no run yet",
+        WarmState::Busy => "it does a run",
+        WarmState::Idle => "it waits for a run",
+        WarmState::Ending => "it takes no more runs and ends",
+    };
+    block.add_fact("state", state, theme.plain());
+    block.add_fact("since", &ago(process.since), theme.plain());
+    block.add_fact("node", process.task_name.as_str(), theme.strong());
+    if let Some(device) = &process.device {
+        block.add_fact("device", device, theme.plain());
+    }
+    block.add_fact("runs", &count_runs(process), theme.plain());
+    block.add_fact("memory", &describe_memory(process), theme.plain());
+    block.add_fact("started", &ago(process.started_at), theme.plain());
+    block.add_fact("process", &process.pid.to_string(), theme.faint());
 }

@@ -5,7 +5,9 @@ use onceover_tui::{
     update::{Call, Effect, Refusal, Reply, UiEvent, update},
 };
 use onceover_types::RunId;
-use onceover_wire::{BrokerSeen, StageOnWorker, WorkerQueue, WorkerSeen, WorkerState, WorkersReport};
+use onceover_wire::{
+    BrokerSeen, StageOnWorker, WarmProcess, WarmState, WorkerQueue, WorkerSeen, WorkerState, WorkersReport,
+};
 
 use crate::fixture::*;
 
@@ -66,6 +68,7 @@ fn report() -> WorkersReport {
             worker("whisper@gpu-1", WorkerState::Online),
             worker("whisper@gpu-2\u{1b}[31m", WorkerState::Lost),
         ],
+        warm: Vec::new(),
     }
 }
 
@@ -117,6 +120,38 @@ fn queues_workers_and_what_they_run_are_shown_and_the_reason_where_nobody_listen
     );
     press(&mut model, "<end>");
     assert_shows(&model, &["it does not answer and sends no heartbeat"]);
+}
+
+#[test]
+fn processes_that_keep_their_models_are_shown_with_what_they_hold() {
+    let report = WorkersReport {
+        warm: vec![WarmProcess {
+            task_name: node("faster_whisper.transcribe_audio"),
+            device: Some("cuda".into()),
+            state: WarmState::Idle,
+            pid: 4711,
+            runs: 3,
+            memory: Some(1 << 30),
+            gpu_memory: Some(3 << 30),
+            started_at: at(-600.0),
+            since: at(-4.0),
+        }],
+        ..WorkersReport::default()
+    };
+    let model = open((120, 36), Ok(report));
+    assert_shows(
+        &model,
+        &[
+            "faster_whisper.transcribe_audio",
+            "● idle",
+            "3 runs",
+            "keeps its model here",
+            "of the GPU",
+            "it waits for a run",
+            "4 s ago",
+            "4711",
+        ],
+    );
 }
 
 #[test]

@@ -37,6 +37,7 @@ use crate::{
     },
     ssrf_guard::SsrfGuard,
     uploads::{UploadOptions, UploadParts},
+    warm::WarmPool,
     webhooks::{
         deliver::{DeliveryOptions, DeliveryParts},
         send::Courier,
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     dispatcher: Arc<Dispatcher>,
     /// The lock of workers that use this machine's GPU too.
     gpu_lock: Option<Arc<GpuLock>>,
+    /// Processes that keep their models between runs.
+    warm: WarmPool,
     readiness: Arc<Readiness>,
     pipelines: Arc<Pipelines>,
     roots: Arc<Roots>,
@@ -121,7 +124,10 @@ impl Shared {
         let objects = nodes.objects.clone();
         let local = Arc::new(nodes.local);
         let dispatcher = Dispatcher::new(config, &local, gpu, store.clone(), bus.clone(), objects, owner);
-        let workers = Workers::new(store.clone(), dispatcher.registry().clone());
+        let metrics = Metrics::new(calls, changed.dropped().clone(), started_at);
+        let mark = &home.identity.mark;
+        let warm = WarmPool::new(config.warm.clone(), mark, config.runs.grace, metrics.warm().clone());
+        let workers = Workers::new(store.clone(), dispatcher.registry().clone(), warm.clone());
         Self {
             store,
             programs,
@@ -130,7 +136,8 @@ impl Shared {
             dispatcher: Arc::new(dispatcher),
             gpu_lock: build_gpu_lock(config, owner),
             local,
-            metrics: Metrics::new(calls, changed.dropped().clone(), started_at),
+            metrics,
+            warm,
             catalog: Arc::new(nodes.catalog),
             readiness: Arc::new(nodes.readiness),
             pipelines: Arc::new(nodes.pipelines),
@@ -176,7 +183,7 @@ impl Shared {
             self.store.clone(),
             self.bus.clone(),
             Arc::clone(&self.queues),
-            config.runs.grace,
+            config.runs.longest_end(),
         );
         let deletions = Deletions::new(
             self.store.clone(),
@@ -254,6 +261,7 @@ impl Shared {
             local: Arc::clone(&self.local),
             dispatcher: Arc::clone(&self.dispatcher),
             gpu_lock: self.gpu_lock.clone(),
+            warm: self.warm.clone(),
             roots: Arc::clone(&self.roots),
             inputs: services.inputs.clone(),
             downloads: Arc::clone(&self.downloads),
@@ -435,7 +443,7 @@ impl Shared {
             deletion: RecordDeletion {
                 share: self.roots.tasks_dir().to_owned(),
                 retention: config.retention.clone(),
-                grace: config.runs.grace,
+                grace: config.runs.longest_end(),
             },
             uploads,
             dispatcher: Arc::clone(&self.dispatcher),

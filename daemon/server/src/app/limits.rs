@@ -66,11 +66,18 @@ pub fn value_of(limit: Limit, config: &Config) -> String {
         Limit::TaskInput => humane::bytes(config.inputs.max_task),
         Limit::CallbacksOfRun => config.callbacks.max_per_run.to_string(),
         Limit::ForeignStages => onceover_store::MOST_FOREIGN_STAGES.to_string(),
-        Limit::RedisMemory => config
-            .redis
-            .max_memory
-            .map_or_else(|| "a quarter of the machine's".into(), humane::bytes),
+        Limit::RedisMemory => bytes_or(config.redis.max_memory, "a quarter of the machine's"),
+        Limit::WarmProcesses => config.warm.max_processes.to_string(),
+        Limit::WarmRuns => config.warm.max_runs.to_string(),
+        Limit::WarmGrowth => humane::bytes(config.warm.max_growth),
+        Limit::WarmMemory => bytes_or(config.warm.max_memory, "half of the machine's"),
+        Limit::WarmGpuMemory => bytes_or(config.warm.gpu_memory, "what the GPU has"),
     }
+}
+
+/// Returns the bytes that are set, or what counts otherwise.
+fn bytes_or(set: Option<u64>, otherwise: &str) -> String {
+    set.map_or_else(|| otherwise.to_owned(), humane::bytes)
 }
 
 /// `docs/limits.md`, for the defaults.

@@ -116,8 +116,8 @@ fn beside(node: &mut NodeSpec, file: &Path) {
         .chain([&mut node.runner])
     {
         match runner {
-            RunnerSpec::Command(words) => words.iter_mut().for_each(place),
-            RunnerSpec::Python(program) => place(program),
+            RunnerSpec::Command(words, _) => words.iter_mut().for_each(place),
+            RunnerSpec::Python(program, _) => place(program),
             RunnerSpec::Builtin(_) | RunnerSpec::Celery(_) => {}
         }
     }
@@ -159,7 +159,7 @@ fn check_runner(node: &NodeSpec, runner: &RunnerSpec) -> anyhow::Result<()> {
             let names = nodes::names();
             bail!("node {}: there is no builtin '{name}'; there are {names}", node.name);
         }
-        RunnerSpec::Command(command) if command.is_empty() => {
+        RunnerSpec::Command(command, _) if command.is_empty() => {
             bail!("node {}: runner.command needs a program", node.name);
         }
         _ => {}
@@ -208,7 +208,7 @@ fn set_defaults(catalog: &mut Catalog, config: &Config) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use onceover_catalog::QueueSpec;
+    use onceover_catalog::{ProcessLife, QueueSpec};
     use serde_json::json;
 
     use super::*;
@@ -345,10 +345,14 @@ mod tests {
         let runner = |name: &str| catalog.get(name).unwrap().runner.clone();
         assert_eq!(
             runner("mine.loudness"),
-            RunnerSpec::Command(vec!["python3".into(), at("loudness.py"), "--x".into()])
+            RunnerSpec::Command(
+                vec!["python3".into(), at("loudness.py"), "--x".into()],
+                ProcessLife::OneRun
+            )
         );
-        assert_eq!(runner("mine.peak"), RunnerSpec::Command(vec![at("peak.sh")]));
-        assert_eq!(runner("mine.model"), RunnerSpec::Python(at("model.py")));
+        let once = ProcessLife::OneRun;
+        assert_eq!(runner("mine.peak"), RunnerSpec::Command(vec![at("peak.sh")], once));
+        assert_eq!(runner("mine.model"), RunnerSpec::Python(at("model.py"), once));
         let audio = catalog.get("ffmpeg.extract_audio").unwrap();
         assert_eq!(audio.queue, QueueSpec::One("io".into()));
 

@@ -65,7 +65,14 @@ pub fn show(config: &Config, name: &str) -> anyhow::Result<()> {
     let by_device = by_device.map_or_else(String::new, DeviceQueues::here_in_words);
     let queue = node.queue_for(&Map::new(), readiness.gpu());
     print_line!("queue      {queue}{by_device}, at most {limit}");
-    print_line!("runner     {}", node.runner.kind());
+    let warm = match node.runner.is_warm() && config.warm.enabled {
+        true => format!(
+            ", keeps its model between runs for {}",
+            humane::duration(config.warm.idle)
+        ),
+        false => String::new(),
+    };
+    print_line!("runner     {}{warm}", node.runner.kind());
     let fields = if node.reuse_fields.is_empty() {
         "an output that is not empty".to_owned()
     } else {

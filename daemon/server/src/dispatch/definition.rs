@@ -22,12 +22,12 @@ pub(super) const DEFINITION_VERSION: u32 = 1;
 pub(super) fn describe_node(node: &NodeSpec, folders: &[PathBuf]) -> Result<Value, String> {
     let mut programs = ProgramBundle::default();
     let runner = match &node.runner {
-        RunnerSpec::Command(words) => {
+        RunnerSpec::Command(words, _) => {
             let words = words.iter().map(|word| place_word(word, folders, &mut programs));
             let words: Vec<Value> = words.collect::<Result<_, String>>()?;
             json!({ "command": words })
         }
-        RunnerSpec::Python(program) => json!({ "python": add_python(node, program, &mut programs)? }),
+        RunnerSpec::Python(program, _) => json!({ "python": add_python(node, program, &mut programs)? }),
         RunnerSpec::Celery(_) => return Ok(Value::Null),
         RunnerSpec::Builtin(_) => {
             return Err(format!(

@@ -24,7 +24,7 @@ impl Runner for BuiltinRunner {
                     nodes::names()
                 )
             }),
-            RunnerSpec::Command(_) | RunnerSpec::Python(_) | RunnerSpec::Celery(_) => {
+            RunnerSpec::Command(..) | RunnerSpec::Python(..) | RunnerSpec::Celery(_) => {
                 Err(format!("{} is not a builtin node", context.node.name))
             }
         };

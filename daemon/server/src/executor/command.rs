@@ -2,15 +2,14 @@
 //! its standard input and writes JSON lines: progress, log, output, error. Python programs are run by the interpreter
 //! of their service's environment.
 
-use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use onceover_catalog::{RunnerSpec, ValueKind};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use onceover_catalog::RunnerSpec;
+use serde_json::json;
 
+use super::program_lines::ReportedLines;
 use crate::python::Python;
-use onceover_limits::Limit;
 use onceover_run::{
     Object, RunContext, RunError, Runner,
     tool::{DEFAULT_GRACE, Tool},
@@ -40,68 +39,6 @@ impl Default for CommandRunner {
     }
 }
 
-/// One line of the protocol.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum OutputLine {
-    Progress {
-        percent: f64,
-        message: Option<String>,
-    },
-    Log {
-        message: String,
-    },
-    /// The last one is the stage's output.
-    Output {
-        output: Object,
-    },
-    Error {
-        message: String,
-        /// The name of the limit that the input goes over.
-        limit: Option<String>,
-    },
-}
-
-/// What the lines reported so far.
-#[derive(Default)]
-struct Told {
-    output: Option<Object>,
-    error: Option<String>,
-}
-
-impl Told {
-    fn take(&mut self, line: &str, context: &RunContext) {
-        match parse(line) {
-            Some(Ok(OutputLine::Progress { percent, message })) => context.progress.report(percent, message),
-            Some(Ok(OutputLine::Log { message })) => context.log.line(&message),
-            Some(Ok(OutputLine::Output { output })) => self.output = Some(output),
-            Some(Ok(OutputLine::Error { message, limit })) => {
-                context.log.line(&format!("error: {message}"));
-                if let Some(limit) = limit.as_deref().and_then(Limit::named) {
-                    limit.reached();
-                }
-                self.error = Some(message);
-            }
-            Some(Err(why)) => context
-                .log
-                .line(&format!("a line that is not of the protocol ({why}): {line}")),
-            None => context.log.line(line),
-        }
-    }
-}
-
-/// `None`: not meant as a line of the protocol.
-pub(crate) fn parse(line: &str) -> Option<serde_json::Result<OutputLine>> {
-    let line = line.trim();
-    if !line.starts_with('{') {
-        return None;
-    }
-    match serde_json::from_str(line) {
-        Ok(line) => Some(Ok(line)),
-        Err(why) => line.contains("\"type\"").then_some(Err(why)),
-    }
-}
-
 impl Runner for CommandRunner {
     fn run<'a>(&'a self, context: &'a RunContext) -> BoxFuture<'a, Result<Object, RunError>> {
         Box::pin(self.run_program(context))
@@ -113,66 +50,53 @@ const GPU_CHOICE: [&str; 2] = ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
 
 impl CommandRunner {
     async fn run_program(&self, context: &RunContext) -> Result<Object, RunError> {
+        let tool = self.build_tool(context)?.stdin(build_request(context));
+        let program = tool.program.clone();
+        // What a library leaves where it is started goes with the run.
+        let tool = match context.node.runner {
+            RunnerSpec::Python(..) => tool.current_dir(&context.dir),
+            _ => tool,
+        };
+        let mut reported = ReportedLines::default();
+        let exit = tool.run(context, |line| reported.read(line, context)).await?;
+        reported.judge_exit(&program, &exit, context)
+    }
+
+    /// Makes the call of a node's program, with all that it gets but its input and its folder.
+    pub(super) fn build_tool(&self, context: &RunContext) -> Result<Tool, RunError> {
         let (program, args) = self.command(context).map_err(RunError::Failed)?;
         let mut tool = Tool::new(&program)
             .args(args)
-            .stdin(request(context))
             .inherit(&context.node.environment)
             .inherit(&context.node.needs.environment)
             // Else Python keeps its lines until it ends, and with them the progress.
             .env("PYTHONUNBUFFERED", "1")
             .grace(self.grace)
             .line_limit(LINE_LIMIT);
-        if let (RunnerSpec::Python(_), Some(python)) = (&context.node.runner, &self.python) {
-            // What all programs share; nothing from outside the environment. What a library leaves where it is started
-            // goes with the run.
-            tool = tool
-                .current_dir(&context.dir)
-                .env("PYTHONPATH", &python.programs)
-                .env("PYTHONNOUSERSITE", "1");
+        if let (RunnerSpec::Python(..), Some(python)) = (&context.node.runner, &self.python) {
+            // What all programs share; nothing from outside the environment.
+            tool = tool.env("PYTHONPATH", &python.programs).env("PYTHONNOUSERSITE", "1");
         }
         if context.hides_gpu {
             for variable in GPU_CHOICE {
                 tool = tool.env(variable, "-1");
             }
         }
-        let mut told = Told::default();
-        let exit = tool.run(context, |line| told.take(line, context)).await?;
-        let program = program.display();
-        if let Some(error) = told.error {
-            return Err(RunError::Failed(error));
-        }
-        if !exit.is_success() {
-            return Err(RunError::failed(format!(
-                "{program} failed with {}{}",
-                exit.in_words(),
-                exit.stderr_in_words()
-            )));
-        }
-        let Some(output) = told.output else {
-            return Err(RunError::failed(format!(
-                "{program} ended without an output line; it must write {{\"type\":\"output\",\"output\":{{...}}}}{}",
-                exit.stderr_in_words()
-            )));
-        };
-        check_paths(context, &output)?;
-        Ok(output)
+        Ok(tool)
     }
-}
 
-impl CommandRunner {
     /// Program and arguments of a node.
     fn command(&self, context: &RunContext) -> Result<(OsString, Vec<OsString>), String> {
         let node = &context.node;
         match &node.runner {
-            RunnerSpec::Command(command) => {
+            RunnerSpec::Command(command, _) => {
                 let mut words = command.iter().map(OsString::from);
                 let program = words
                     .next()
                     .ok_or_else(|| format!("{} has an empty command; name a program in its node file", node.name))?;
                 Ok((program, words.collect()))
             }
-            RunnerSpec::Python(_) => {
+            RunnerSpec::Python(..) => {
                 let python = self.python.as_ref();
                 let python =
                     python.ok_or_else(|| format!("{} is a Python program, which cannot be run here", node.name))?;
@@ -185,7 +109,7 @@ impl CommandRunner {
 }
 
 /// What the program reads: one JSON object and a line end.
-fn request(context: &RunContext) -> Vec<u8> {
+pub(super) fn build_request(context: &RunContext) -> Vec<u8> {
     let request = json!({
         "protocol": PROTOCOL,
         "task_id": context.task_id,
@@ -200,37 +124,9 @@ fn request(context: &RunContext) -> Vec<u8> {
     format!("{request}\n").into_bytes()
 }
 
-/// Files an output names must be there, in the run's folder or below the roots.
-pub(super) fn check_paths(context: &RunContext, output: &Object) -> Result<(), RunError> {
-    for spec in context.node.outputs.iter().filter(|spec| spec.kind == ValueKind::Path) {
-        let Some(Value::String(path)) = output.get(&spec.name) else {
-            continue;
-        };
-        if path.is_empty() || is_in_folder(Path::new(path), &context.dir) {
-            continue;
-        }
-        context.roots.open_input(path).map_err(|why| {
-            why.about(format_args!(
-                "{} gave an output field '{}' that is not usable",
-                context.node.name, spec.name
-            ))
-        })?;
-    }
-    Ok(())
-}
-
-/// Whether it exists and really lies in the folder.
-fn is_in_folder(path: &Path, folder: &Path) -> bool {
-    path.is_absolute()
-        && match (path.canonicalize(), folder.canonicalize()) {
-            (Ok(path), Ok(folder)) => path.starts_with(folder),
-            _ => false,
-        }
-}
-
 #[cfg(test)]
 mod tests {
-    use onceover_catalog::parse_node;
+    use onceover_catalog::{ProcessLife, parse_node};
 
     use super::*;
     use crate::{
@@ -382,7 +278,7 @@ print(json.dumps({"type": "output", "output": report}))
             let script = format!(
                 "cd $(sed 's/.*output_dir\":\"//; s/\".*//'); >a; {script}; echo '{{\"type\":\"output\",\"output\":{{\"file\":\"'$f'\"}}}}'"
             );
-            spec.runner = RunnerSpec::Command(vec!["sh".into(), "-c".into(), script]);
+            spec.runner = RunnerSpec::Command(vec!["sh".into(), "-c".into(), script], ProcessLife::OneRun);
             Fixture::new(spec)
         };
         assert!(run(&node("f=$PWD/a")).await.is_ok());

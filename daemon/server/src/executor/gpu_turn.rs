@@ -44,6 +44,10 @@ impl Work {
                 }
                 Err(busy) => busy,
             };
+            // Its holder needs the memory.
+            if let GpuBusy::Held(_) = busy {
+                self.supplies.warm.leave_gpu().await;
+            }
             let text = format!("waiting for the GPU, whose lock other workers use: {busy}");
             if reported.as_ref() != Some(&text) {
                 Limit::MachineResources.reached();

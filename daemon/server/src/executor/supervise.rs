@@ -169,7 +169,8 @@ impl Executor {
             }
         }
         sweeps.shutdown().await;
-        while runs.join_next().await.is_some() {}
+        let ended = async { while runs.join_next().await.is_some() {} };
+        tokio::join!(ended, inner.parts.supplies.warm.shut_down());
         inner.hand_back().await;
     }
 }

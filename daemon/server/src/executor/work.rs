@@ -17,18 +17,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     builtin::BuiltinRunner,
-    command::{CommandRunner, check_paths},
+    command::CommandRunner,
     folder::{self, Left},
+    program_lines::check_paths,
     supervise::ExecutorOptions,
+    warm_run::WarmRunner,
 };
 use crate::{
     config::{Verify, is_dispatch_queue},
     dispatch::{CeleryRunner, Dispatcher, TaskSoFar},
     downloads::Downloads,
     evidence,
-    gpu_lock::GpuLock,
+    gpu_lock::{GPU_QUEUE, GpuLock},
     run_wait::{self, Backoff},
     services::{FileScope, FilesElsewhere, InputEvidence, ServiceError, TaskViews, artifacts},
+    warm::{GpuNeed, WarmPool},
 };
 use onceover_catalog::completion::{referenced_node, resolve_input};
 use onceover_limits::Limit;
@@ -47,6 +50,8 @@ pub struct RunSupplies {
     pub dispatcher: Arc<Dispatcher>,
     /// The lock of workers that use this machine's GPU too, where there is one.
     pub gpu_lock: Option<Arc<GpuLock>>,
+    /// Processes that keep their models between runs.
+    pub warm: WarmPool,
     pub roots: Arc<Roots>,
     pub inputs: InputEvidence,
     pub downloads: Arc<Downloads>,
@@ -369,15 +374,10 @@ impl Work {
             }
             RunnerSpec::Builtin(_) => {
                 let providers = self.supplies.providers.clone();
+                self.make_room_on_gpu(&context.node).await;
                 BuiltinRunner { providers }.run(context).await?
             }
-            RunnerSpec::Command(_) | RunnerSpec::Python(_) => {
-                let runner = CommandRunner {
-                    grace: self.options.grace,
-                    python: Some(Arc::clone(&self.options.python)),
-                };
-                runner.run(context).await?
-            }
+            RunnerSpec::Command(..) | RunnerSpec::Python(..) => self.run_program(context).await?,
         };
         let missing: Vec<_> = context
             .node
@@ -397,6 +397,37 @@ impl Work {
             "the node ended well but without the output it declares: {}",
             missing.join(", ")
         )))
+    }
+
+    async fn run_program(&self, context: &RunContext) -> Result<Object, RunError> {
+        let cold = CommandRunner {
+            grace: self.options.grace,
+            python: Some(Arc::clone(&self.options.python)),
+        };
+        let pool = &self.supplies.warm;
+        if context.node.runner.is_warm() && pool.is_enabled() {
+            let runner = WarmRunner {
+                pool,
+                cold,
+                gpu: self.find_gpu_need(&context.node),
+                stop: &self.stop,
+            };
+            return runner.run(context).await;
+        }
+        self.make_room_on_gpu(&context.node).await;
+        cold.run(context).await
+    }
+
+    /// Returns what the run needs of the GPU's memory; `None` for one that holds no slot of it.
+    fn find_gpu_need(&self, node: &NodeSpec) -> Option<GpuNeed> {
+        let declared = node.needs.gpu_memory;
+        (self.fence.queue == GPU_QUEUE).then_some(GpuNeed { declared })
+    }
+
+    async fn make_room_on_gpu(&self, node: &NodeSpec) {
+        if let Some(need) = self.find_gpu_need(node) {
+            self.supplies.warm.make_room_on_gpu(&node.name, need).await;
+        }
     }
 
     async fn run_on_workers(&self, context: &RunContext, task: &TaskSoFar) -> Result<Object, RunError> {

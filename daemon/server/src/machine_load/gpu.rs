@@ -80,6 +80,12 @@ fn read_gpus(nvml: &Nvml) -> Result<Vec<GpuLoad>, NvmlError> {
     (0..count).map(|index| read_gpu(nvml, index)).collect()
 }
 
+/// Returns the bytes of memory that the smallest GPU has; `None` where there is none, or it does not answer in time. Blocks.
+pub fn read_gpu_memory() -> Option<u64> {
+    let gpus = GpuReader::default().read();
+    gpus.iter().map(|gpu| gpu.memory.total_bytes).min()
+}
+
 fn read_gpu(nvml: &Nvml, index: u32) -> Result<GpuLoad, NvmlError> {
     let device = nvml.device_by_index(index)?;
     let memory = device.memory_info()?;

@@ -16,6 +16,8 @@ use procfs::{CurrentSI, KernelStats, process::Process};
 
 use gpu::GpuReader;
 
+pub use gpu::read_gpu_memory;
+
 /// Between two readings of the processors whose difference is taken, where there is no earlier one to compare with.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// A reading that is older says nothing of what goes on now.

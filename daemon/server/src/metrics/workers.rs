@@ -170,6 +170,7 @@ mod tests {
                 worker("b@x", WorkerState::Online),
                 worker("c@x", WorkerState::Lost),
             ],
+            warm: Vec::new(),
         };
         let gauges = WorkerGauges::default();
         let mut registry = Registry::default();

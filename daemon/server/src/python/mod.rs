@@ -47,7 +47,7 @@ impl Service {
 
     /// The same of a runner that the node has for some requests.
     pub fn of_runner(node: &NodeName, runner: &RunnerSpec) -> Result<Option<Self>, String> {
-        let RunnerSpec::Python(program) = runner else {
+        let RunnerSpec::Python(program, _) = runner else {
             return Ok(None);
         };
         let path = Path::new(program);
@@ -152,7 +152,7 @@ pub struct Python {
 impl Python {
     /// Interpreter and program of a node.
     pub fn command(&self, node: &NodeSpec) -> Result<[PathBuf; 2], String> {
-        let RunnerSpec::Python(program) = &node.runner else {
+        let RunnerSpec::Python(program, _) = &node.runner else {
             return Err(format!("{} is not a Python program", node.name));
         };
         let service = Service::of(node)?.map(|service| service.name).unwrap_or_default();

@@ -6,6 +6,7 @@ use onceover_store::{Store, StoreError};
 use onceover_wire::{QueueInfo, WorkersReport};
 
 use super::ServiceError;
+use crate::warm::WarmPool;
 
 /// Stages of one queue that are named.
 pub(crate) const MOST_STAGES: u32 = 1_000;
@@ -28,11 +29,12 @@ pub trait WorkerDirectory: Send + Sync {
 pub struct Workers {
     store: Store,
     directory: Arc<dyn WorkerDirectory>,
+    warm: WarmPool,
 }
 
 impl Workers {
-    pub fn new(store: Store, directory: Arc<dyn WorkerDirectory>) -> Self {
-        Self { store, directory }
+    pub fn new(store: Store, directory: Arc<dyn WorkerDirectory>, warm: WarmPool) -> Self {
+        Self { store, directory, warm }
     }
 
     /// Describes brokers, queues and workers, and which stage runs where, of all daemons.
@@ -52,7 +54,7 @@ impl Workers {
 
     /// Describes the same, for measurements.
     pub(super) async fn read_report(&self) -> Result<WorkersReport, StoreError> {
-        let mut report = self.directory.snapshot();
+        let mut report = self.describe();
         for queue in &mut report.queues {
             let known = self.store.queue(&queue.queue, queue.slots).await?;
             queue.waiting = known.pending;
@@ -64,7 +66,9 @@ impl Workers {
 
     /// Describes what can be described without Redis.
     pub(super) fn describe(&self) -> WorkersReport {
-        self.directory.snapshot()
+        let mut report = self.directory.snapshot();
+        report.warm = self.warm.describe();
+        report
     }
 
     /// Counts the runs of a queue that may be with its workers at a time; `None` for one that is no queue of workers.

@@ -1,4 +1,4 @@
-//! Celery workers.
+//! Celery workers, and processes that keep their models.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list_workers))
 }
 
-/// Celery workers, the queues that they listen to, and which stage runs where
+/// Celery workers, the queues that they listen to, and which stage runs where; processes that keep their models
 #[utoipa::path(get, path = "/v1/workers", tag = "system",
-    responses((status = 200, description = "Brokers, queues and workers; empty where no service is run by workers",
+    responses((status = 200, description = "Brokers, queues and workers of Celery; processes that this daemon keeps",
         body = WorkersReport), (status = 503)))]
 async fn list_workers(State(workers): State<Arc<Workers>>) -> Result<Json<WorkersReport>, ApiError> {
     Ok(Json(workers.read_workers().await?))
