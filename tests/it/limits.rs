@@ -22,6 +22,7 @@ const NO_LIMITS: &[&str] = &[
     "data",
     "media_roots",
     "environments",
+    "profile",
     "node_dirs",
     "defaults.\"<node>\".<parameter>",
     "redis.url",

@@ -31,6 +31,7 @@ mod dashboard_time;
 #[cfg(target_os = "linux")]
 mod dashboard_tmux;
 mod dashboard_videos;
+mod default_profile;
 mod deploy;
 mod documents;
 mod downloads;

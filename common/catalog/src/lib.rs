@@ -10,6 +10,7 @@ mod every;
 mod fuzz;
 mod parameter;
 pub mod pipeline;
+mod profile;
 mod queue;
 mod runner;
 mod schema;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value};
 pub use self::{
     every::Catalog,
     parameter::{Content, Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
+    profile::{Profile, ProfileDefaults, UnknownProfile},
     queue::{DeviceQueues, Gpu, QueueSpec, asks_for_gpu},
     runner::RunnerSpec,
     variant::Variant,
@@ -336,12 +338,7 @@ impl NodeSpec {
             ));
         }
         faults.extend(self.faults_of_variants());
-        for parameter in &self.parameters {
-            let default = parameter.default.as_ref().filter(|value| !value.is_null());
-            if let Some(why) = default.and_then(|value| parameter.refusal(value)) {
-                faults.push(format!("the default of '{}': {why}", parameter.name));
-            }
-        }
+        faults.extend(self.faults_of_defaults());
         if let Some(example) = &self.example {
             let errors = self.check_input(&example.input);
             faults.extend(

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::pipeline::Reference;
+use crate::{
+    pipeline::Reference,
+    profile::{ProfileDefaults, ReplacedDefault},
+};
 use onceover_types::NodeName;
 
 /// One parameter of a node.
@@ -33,6 +36,12 @@ pub struct ParameterSpec {
     pub aliases: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
+    /// Defaults in its place where the configuration names a profile, cpu or cuda.
+    #[serde(default, skip_serializing_if = "ProfileDefaults::is_empty")]
+    pub default_by_profile: ProfileDefaults,
+    /// The default of the node file, where the configuration has another.
+    #[serde(skip)]
+    pub(super) replaced_default: Option<ReplacedDefault>,
     /// The values allowed; empty: any of the type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<Value>,

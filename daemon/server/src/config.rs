@@ -14,7 +14,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use onceover_catalog::NodeSpec;
+use onceover_catalog::{NodeSpec, Profile};
 use onceover_types::{
     humane, read_toml,
     spans::{duration, durations},
@@ -48,6 +48,8 @@ pub struct Config {
     pub media_roots: Vec<PathBuf>,
     /// Folder of the environments of Python nodes, which daemons can share; left out, `nodes` in the data folder.
     pub environments: Option<PathBuf>,
+    /// What the defaults of parameters are chosen for; left out, those of the node files count: large models.
+    pub profile: Option<Profile>,
     pub redis: RedisConfig,
     /// Runs at a time by resource class. Classes left out keep their default.
     pub slots: IndexMap<String, u32>,
@@ -84,6 +86,8 @@ struct Source {
     text: String,
     /// Folder of the environments, before flags.
     environments: PathBuf,
+    /// The profile, before flags.
+    profile: Option<Profile>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -245,6 +249,7 @@ impl Default for Config {
             data: default_data_dir(),
             media_roots: Vec::new(),
             environments: None,
+            profile: None,
             redis: RedisConfig::default(),
             slots: IndexMap::new(),
             runs: RunsConfig::default(),
@@ -357,6 +362,7 @@ impl Config {
             file: path.into(),
             text,
             environments: config.environments_folder(),
+            profile: config.profile,
         });
         Ok(config)
     }
@@ -383,9 +389,9 @@ impl Config {
     /// Folder of the environments of Python nodes.
     pub fn environments(&self) -> Environments {
         let folder = self.environments_folder();
-        let plain = match &self.source {
-            Some(source) => source.environments.clone(),
-            None => Self::default().environments_folder(),
+        let (plain, plain_profile) = match &self.source {
+            Some(source) => (source.environments.clone(), source.profile),
+            None => (Self::default().environments_folder(), None),
         };
         let mut flags = String::new();
         if let Some(file) = self.file() {
@@ -393,6 +399,9 @@ impl Config {
         }
         if folder != plain {
             flags.push_str(&format!(" --environments {}", folder.display()));
+        }
+        if let Some(profile) = self.profile.filter(|profile| plain_profile != Some(*profile)) {
+            flags.push_str(&format!(" --profile {profile}"));
         }
         Environments::new(folder).with_flags(flags)
     }
@@ -574,6 +583,19 @@ mod tests {
         parse("redis.url = 'redis://box'\n[slots]\nio = 0").unwrap();
         let error = parse("[runs]\nlease = '1s'\nheartbeat = '1s'").unwrap_err();
         assert!(error.contains("runs.heartbeat"), "{error}");
+    }
+
+    #[test]
+    fn a_profile_is_one_of_those_there_are_and_a_flag_for_it_stands_in_the_commands_that_are_named() {
+        assert_eq!(parse("").unwrap().profile, None);
+        let config = parse("profile = 'cpu'").unwrap();
+        assert_eq!(config.profile, Some(Profile::Cpu));
+        let error = parse("listen = '127.0.0.1:1'\nprofile = 'gpu'").unwrap_err();
+        for part in ["line 2", "gpu", "cpu", "cuda"] {
+            assert!(error.contains(part), "{error}");
+        }
+        let command = config.environments().command("nodes install all");
+        assert!(command.ends_with("nodes install all --profile cpu"), "{command}");
     }
 
     #[test]

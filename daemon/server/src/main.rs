@@ -11,6 +11,7 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser},
 };
 use clap_complete::Shell;
+use onceover_catalog::Profile;
 use onceover_daemon::{
     app,
     commands::{check, gc, import, manual, nodes},
@@ -64,6 +65,9 @@ struct Args {
     /// Folder of the environments of Python nodes, which daemons can share [default: nodes in the data folder]
     #[arg(long, env = "ONCEOVER_ENVIRONMENTS", value_name = "DIR", global = true)]
     environments: Option<PathBuf>,
+    /// Machine that nodes' default models are for: cpu takes small ones, cuda large ones [default: large ones]
+    #[arg(long, env = "ONCEOVER_PROFILE", value_name = "cpu|cuda", global = true)]
+    profile: Option<Profile>,
     /// Form of the daemon's log: text, or json for an object a line [default: text]
     #[arg(long, env = LOG_FORMAT, value_name = "FORMAT", global = true, value_parser = set::<LogFormat>)]
     log_format: Option<Set<LogFormat>>,
@@ -196,6 +200,7 @@ impl Args {
         if let Some(environments) = &self.environments {
             config.environments = Some(environments.clone());
         }
+        config.profile = self.profile.or(config.profile);
         let redis = || environment::var(REDIS).filter(|url| !url.trim().is_empty());
         if let Some(redis) = self.redis.clone().or_else(redis) {
             config.redis.url = Some(redis);

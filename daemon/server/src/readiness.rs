@@ -146,41 +146,54 @@ impl Readiness {
                 ),
             });
         }
-        let is_true = |name: &str| value(name) == Some(&Value::Bool(true));
         for key in &node.needs.keys {
-            if is_true(&key.when) && is_unset(&key.variable) {
+            if value(&key.when) == Some(&Value::Bool(true)) && is_unset(&key.variable) {
                 missing.push(missing_variable(&key.variable));
             }
         }
-        for model in &node.needs.models {
-            let wanted = model.when.as_deref().is_none_or(is_true) && !model.unless.as_deref().is_some_and(is_true);
-            if wanted && let Some(Value::String(name)) = value(&model.parameter) {
-                let name = format!("{}{name}", model.prefix);
-                if self.machine.model(model.hub, &name, trust) != Presence::Here {
-                    missing.push(self.missing_model(node, model, &name));
-                }
+        missing.extend(self.missing_models(node, input, trust));
+        missing
+    }
+
+    /// The models that a run of the node with this input lacks.
+    fn missing_models(&self, node: &NodeSpec, input: &Map<String, Value>, trust: Trust) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        for model in needed_models(node, input) {
+            if self.machine.model(model.need.hub, &model.name, trust) != Presence::Here {
+                missing.push(self.missing_model(node, model.need, &model.name));
             }
         }
         missing
     }
 
+    /// The first that is missing of what `onceoverd nodes install --models` brings to this machine for a run of the node
+    /// with this input: its environment and its models.
+    pub fn missing_installation(&self, node: &NodeSpec, input: &Map<String, Value>) -> Option<Missing> {
+        let asked = self.catalog.for_input(node.name.as_str(), input);
+        let node = asked.map_or(node, Arc::as_ref);
+        let environment = self.missing_environment(node, Trust::KeptIfHere);
+        environment.or_else(|| self.missing_models(node, input, Trust::KeptIfHere).into_iter().next())
+    }
+
+    /// The environment of the node's program, where it is not as the program needs it.
+    fn missing_environment(&self, node: &NodeSpec, trust: Trust) -> Option<Missing> {
+        let service = self.services.get(&node.name)?.of_runner(&node.runner)?;
+        let item = MachineItem::Environment(service.name.clone());
+        let state = || self.environments.state(service).into();
+        let what = match self.machine.ask(item, trust, state) {
+            Presence::Here => return None,
+            Presence::Absent => "is not installed",
+            Presence::Outdated => "is of another version of its requirements",
+        };
+        Some(Missing {
+            what: format!("the Python environment of {}, which {what}", service.name),
+            how: self.environments.command(&format!("nodes install {}", service.name)),
+        })
+    }
+
     /// What every run of a node needs: its environment, programs and variables.
     fn of_the_machine(&self, node: &NodeSpec, trust: Trust) -> Vec<Missing> {
-        let mut missing = Vec::new();
-        let services = self.services.get(&node.name);
-        if let Some(service) = services.and_then(|services| services.of_runner(&node.runner)) {
-            let item = MachineItem::Environment(service.name.clone());
-            let state = || self.environments.state(service).into();
-            let what = match self.machine.ask(item, trust, state) {
-                Presence::Here => None,
-                Presence::Absent => Some("is not installed"),
-                Presence::Outdated => Some("is of another version of its requirements"),
-            };
-            missing.extend(what.map(|what| Missing {
-                what: format!("the Python environment of {}, which {what}", service.name),
-                how: self.environments.command(&format!("nodes install {}", service.name)),
-            }));
-        }
+        let mut missing: Vec<_> = self.missing_environment(node, trust).into_iter().collect();
         missing.extend(
             programs(node)
                 .filter(|name| self.machine.program(name, trust) != Presence::Here)
@@ -228,6 +241,26 @@ impl Readiness {
             }
         }
     }
+}
+
+/// A model that a run needs, by the name under which its hub has it.
+struct NeededModel<'a> {
+    need: &'a ModelNeed,
+    name: String,
+}
+
+/// The models that a run of the node with this input needs, as far as the input says it.
+fn needed_models<'a>(node: &'a NodeSpec, input: &'a Map<String, Value>) -> impl Iterator<Item = NeededModel<'a>> {
+    let value = move |name: &str| node.parameter(name)?.value(input);
+    let is_true = move |name: &str| value(name) == Some(&Value::Bool(true));
+    node.needs.models.iter().filter_map(move |need| {
+        let wanted = need.when.as_deref().is_none_or(is_true) && !need.unless.as_deref().is_some_and(is_true);
+        let name = value(&need.parameter).filter(|value| wanted && !is_placeholder(value))?;
+        Some(NeededModel {
+            need,
+            name: format!("{}{}", need.prefix, name.as_str()?),
+        })
+    })
 }
 
 fn is_unset(variable: &str) -> bool {

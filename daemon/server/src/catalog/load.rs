@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use onceover_catalog::{Catalog, Needs, NodeSpec, QueueSpec, RunnerSpec, parse_node};
 
-use crate::config::{Config, ServiceRunner, dispatch_queue};
+use crate::config::{Config, ServiceConfig, ServiceRunner, dispatch_queue};
 use onceover_catalog::shipped::shipped;
 use onceover_nodes as nodes;
 
@@ -25,9 +25,8 @@ pub fn assign_services(catalog: &Catalog, config: &Config) -> anyhow::Result<Cat
     for node in catalog.iter() {
         let mut node = node.clone();
         let name = node.name.service();
-        let service = config.services.get(name);
-        match (service, &node.runner) {
-            (Some(service), runner) if service.runner == ServiceRunner::Celery && service.can_run(&node) => {
+        match (workers_of(&node, config), &node.runner) {
+            (Some(service), runner) => {
                 let task = match (&service.task, runner) {
                     (None, RunnerSpec::Celery(task)) => task.clone(),
                     _ => service.task(&node.name),
@@ -51,8 +50,14 @@ pub fn assign_services(catalog: &Catalog, config: &Config) -> anyhow::Result<Cat
     Ok(assigned)
 }
 
-/// Every node as it runs on this machine: the shipped ones, then those of `node_dirs`, then the configuration's, of one name the last; with the
-/// configuration's defaults. An error for people names the file where there is one.
+/// The service whose Celery workers run a node; None where this daemon runs it.
+fn workers_of<'a>(node: &NodeSpec, config: &'a Config) -> Option<&'a ServiceConfig> {
+    let service = config.services.get(node.name.service())?;
+    (service.runner == ServiceRunner::Celery && service.can_run(node)).then_some(service)
+}
+
+/// Every node as it runs on this machine: the shipped ones, then those of `node_dirs`, then the configuration's, of one name the last; with
+/// the defaults of its profile and its own. An error for people names the file where there is one.
 pub fn load_local_catalog(config: &Config) -> anyhow::Result<Catalog> {
     let mut catalog = shipped();
     for dir in &config.node_dirs {
@@ -74,6 +79,10 @@ pub fn load_local_catalog(config: &Config) -> anyhow::Result<Catalog> {
     }
     for node in catalog.iter() {
         check(node, config)?;
+    }
+    if let Some(profile) = config.profile {
+        // The profile is of this machine, and not of those that workers run on.
+        catalog.take_profile(profile, |node| workers_of(node, config).is_none());
     }
     set_defaults(&mut catalog, config)?;
     Ok(catalog)
@@ -190,7 +199,7 @@ fn set_defaults(catalog: &mut Catalog, config: &Config) -> anyhow::Result<()> {
             if let Some(why) = parameter.refusal(value.get_ref()) {
                 bail!("{of}.{}: {why}", parameter.name);
             }
-            parameter.default = Some(value.get_ref().clone());
+            parameter.set_default(value.get_ref().clone());
         }
         catalog.insert(node);
     }
@@ -244,6 +253,35 @@ mod tests {
             assert!(named.iter().all(|named| error.contains(named)), "{error}");
             assert!(error.contains("onceover.toml"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_profile_has_its_defaults_which_give_way_to_configured_ones_and_are_not_those_of_workers() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = "faster_whisper.transcribe_audio";
+        let model = |text: &str| {
+            let catalog = load(dir.path(), text).unwrap();
+            let default = catalog
+                .get(node)
+                .unwrap()
+                .parameter("model_name")
+                .unwrap()
+                .default
+                .clone();
+            default.unwrap()
+        };
+        let (small, large) = (
+            json!("Systran/faster-whisper-base"),
+            json!("Systran/faster-whisper-large-v3"),
+        );
+        assert_eq!(model("profile = 'cpu'"), small);
+        for unchanged in ["", "profile = 'cuda'"] {
+            assert_eq!(model(unchanged), large, "{unchanged}");
+        }
+        let defaults = format!("[defaults.'{node}']\nmodel_name = 'medium'\n");
+        assert_eq!(model(&format!("profile = 'cpu'\n{defaults}")), json!("medium"));
+        let workers = "[services.faster_whisper]\nrunner = 'celery'\nbroker = 'redis://box/0'\n";
+        assert_eq!(model(&format!("profile = 'cpu'\n{workers}")), large);
     }
 
     #[test]

@@ -4,13 +4,13 @@
 use std::{collections::BTreeSet, io::ErrorKind, sync::Arc, time::Duration};
 
 use anyhow::bail;
-use onceover_catalog::Catalog;
+use onceover_catalog::{Catalog, Gpu, Profile};
 use onceover_types::humane;
 use tokio::net::TcpListener;
 
 use crate::{
     access::{self, AccessError, Tokens},
-    app::{downloads, guard, objects, providers, secrets, store_options},
+    app::{downloads, guard, objects, providers, readiness, secrets, store_options},
     catalog::load_catalog,
     commands::{gc, nodes::not_ready},
     config::{Config, KeepFiles, LogFormat, LogToStderr},
@@ -18,8 +18,8 @@ use crate::{
     dispatch::describe_services,
     logging::{LogFilter, LoggingError},
     objects::ObjectStorage,
-    pipelines::Pipelines,
-    readiness::find_program,
+    pipelines::{Pipelines, missing_of_pipeline},
+    readiness::{Readiness, find_program},
     webhooks::sign::Secrets,
 };
 use onceover_nodes as nodes;
@@ -51,16 +51,13 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     print_services(config, &catalog, &mut missing).await;
     print_runs(config);
     print_network(config, &secrets);
-    let names: Vec<_> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
-    print_line!(
-        "pipelines    {}; by default {}",
-        names.join(", "),
-        pipelines.default_name()
-    );
+    let readiness = readiness(config, &catalog)?;
+    print_line!("profile      {}", profile(config, readiness.gpu()));
+    print_pipelines(config, &catalog, &readiness, &pipelines);
     print_line!("storage      {}", storage(config, objects, &mut missing).await);
     print_line!("llm          {}", models.in_words());
     print_line!("log          {log}");
-    let not_ready = not_ready(config, &catalog)?;
+    let not_ready = not_ready(&readiness, &catalog);
     print_line!(
         "nodes        {}, of which {} are ready",
         catalog.len(),
@@ -85,6 +82,34 @@ async fn print_services(config: &Config, catalog: &Catalog, wrong: &mut BTreeSet
         print_line!("service      {line}");
     }
     wrong.extend(found.wrong);
+}
+
+/// What the defaults of nodes are chosen for.
+fn profile(config: &Config, gpu: Gpu) -> String {
+    let advice = match gpu {
+        Gpu::Present => "",
+        Gpu::Absent => "; this machine has no GPU: profile = \"cpu\" or --profile cpu takes small ones",
+    };
+    match config.profile {
+        Some(Profile::Cpu) => "cpu: small models".to_owned(),
+        Some(Profile::Cuda) => format!("cuda: large models{advice}"),
+        None => format!("none: large models{advice}"),
+    }
+}
+
+/// The pipelines, and what is missing for each, with the command that gets it.
+fn print_pipelines(config: &Config, catalog: &Catalog, readiness: &Readiness, pipelines: &Pipelines) {
+    let names: Vec<_> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+    print_line!(
+        "pipelines    {}; by default {}",
+        names.join(", "),
+        pipelines.default_name()
+    );
+    for pipeline in pipelines.iter() {
+        if let Some(missing) = missing_of_pipeline(config, catalog, readiness, pipeline) {
+            print_line!("             {} needs {}: {}", pipeline.name, missing.what, missing.how);
+        }
+    }
 }
 
 /// How runs are started, kept and ended.

@@ -221,11 +221,10 @@ fn tokens(node: &NodeSpec) -> String {
 }
 
 /// For `onceoverd check`: every node that lacks something, with the first thing it lacks.
-pub fn not_ready(config: &Config, catalog: &Catalog) -> anyhow::Result<Vec<(NodeName, Missing)>> {
-    let readiness = readiness(config, catalog)?;
+pub fn not_ready(readiness: &Readiness, catalog: &Catalog) -> Vec<(NodeName, Missing)> {
     let lacks = |node: &NodeSpec| {
         let missing = readiness.missing(node, &Map::new()).into_iter().next()?;
         Some((node.name.clone(), missing))
     };
-    Ok(catalog.iter().filter_map(lacks).collect())
+    catalog.iter().filter_map(lacks).collect()
 }

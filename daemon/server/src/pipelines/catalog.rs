@@ -13,6 +13,9 @@ use onceover_catalog::{
 use super::state::Retry;
 use crate::{catalog::toml_files, config::Config};
 
+/// Characters of an unknown name that an error repeats.
+const LONGEST_NAME: usize = 128;
+
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../assets/pipelines");
 
 /// Pipelines by name.
@@ -46,27 +49,32 @@ impl Pipelines {
                 bail!("{file}: pipeline {}: {fault}", pipeline.name);
             }
         }
-        let default = config.pipelines.default.clone();
-        if !by_name.contains_key(&default) {
-            let names: Vec<_> = by_name.keys().map(String::as_str).collect();
-            bail!(
-                "pipelines.default: there is no pipeline '{default}'; there are {}",
-                names.join(", ")
-            );
-        }
-        Ok(Self {
+        let pipelines = Self {
             by_name: by_name
                 .into_iter()
                 .map(|(name, (_, pipeline))| (name, pipeline))
                 .collect(),
-            default,
+            default: config.pipelines.default.clone(),
             retries: config.pipelines.retries,
             backoff: config.pipelines.backoff,
-        })
+        };
+        if let Err(why) = pipelines.find(&pipelines.default) {
+            bail!("pipelines.default: {why}");
+        }
+        Ok(pipelines)
     }
 
     pub fn get(&self, name: &str) -> Option<&PipelineSpec> {
         self.by_name.get(name)
+    }
+
+    /// The pipeline of this name; the error names those there are.
+    pub fn find(&self, name: &str) -> Result<&PipelineSpec, String> {
+        self.get(name).ok_or_else(|| {
+            let names: Vec<_> = self.by_name.keys().map(String::as_str).collect();
+            let name: String = name.chars().take(LONGEST_NAME).collect();
+            format!("there is no pipeline '{name}'; there are {}", names.join(", "))
+        })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &PipelineSpec> {

@@ -78,13 +78,8 @@ impl DescribedPipelines {
 
     /// Finds a pipeline. The error names the field of a request.
     pub(super) fn find_pipeline(&self, name: &str) -> Result<&PipelineSpec, VideoError> {
-        self.pipelines.get(name).ok_or_else(|| {
-            let names: Vec<_> = self.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
-            let name: String = name.chars().take(128).collect();
-            VideoError::field(
-                "pipeline",
-                format!("there is no pipeline '{name}'; there are {}", names.join(", ")),
-            )
-        })
+        self.pipelines
+            .find(name)
+            .map_err(|why| VideoError::field("pipeline", why))
     }
 }

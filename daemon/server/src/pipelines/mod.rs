@@ -7,6 +7,7 @@ mod described;
 mod follow;
 pub mod reconcile;
 mod register;
+mod services;
 pub mod state;
 
 use std::{path::PathBuf, sync::Arc};
@@ -23,6 +24,7 @@ pub use catalog::Pipelines;
 pub use described::DescribedPipelines;
 pub use follow::VideoFollower;
 pub use register::{Incoming, Names, Registrations};
+pub use services::{missing_of_pipeline, services_of_pipeline};
 
 use crate::{
     events::EventBus,

@@ -69,7 +69,8 @@ impl Explanations {
             };
         };
         let stored = self.views.stored_request(task, &records, name)?;
-        let request = stored.map(|(input, _)| input).unwrap_or_default();
+        let mut request = stored.map(|(input, _)| input).unwrap_or_default();
+        node.add_configured_defaults(&mut request);
         self.explain_input((task, node), &records, &request, reuse).await
     }
 

@@ -188,23 +188,27 @@ impl RequestChecks {
             }
         };
         match (task, node, input_data) {
-            (Some(task), Some(node), Some(input)) if errors.is_empty() => Ok(CheckedRequest {
-                task,
-                key: idempotency_key.map(|key| {
+            (Some(task), Some(node), Some(mut input)) if errors.is_empty() => {
+                let key = idempotency_key.map(|key| {
                     // All of a request that decides what is done. Only hashes are stored.
                     let body = json!([node.name, fingerprint(&input), callback, reuse]);
                     IdempotencyKey {
                         key: blake3::hash(key.as_bytes()).to_hex().to_string(),
                         body: blake3::hash(body.to_string().as_bytes()).to_hex().to_string(),
                     }
-                }),
-                node: Arc::clone(node),
-                input,
-                callback,
-                reuse,
-                pipeline: None,
-                warnings: warnings.list(),
-            }),
+                });
+                node.add_configured_defaults(&mut input);
+                Ok(CheckedRequest {
+                    task,
+                    key,
+                    node: Arc::clone(node),
+                    input,
+                    callback,
+                    reuse,
+                    pipeline: None,
+                    warnings: warnings.list(),
+                })
+            }
             _ => Err(ServiceError::Invalid(errors)),
         }
     }
