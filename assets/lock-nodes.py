@@ -1,7 +1,7 @@
 """Locks the packages of the Python nodes: writes assets/nodes/<service>/locked-<profile>.txt with the hash of every file
 that can be installed, from PyPI alone.
 
-    python assets/lock-nodes.py FOLDER    # uv is installed into the folder where it is not on the PATH
+    python assets/lock-nodes.py FOLDER [SERVICE ...]    # uv is installed into the folder where it is not on the PATH
 
 One file serves Python 3.11 to 3.13 on Linux (glibc, x86_64 and aarch64); pip and uv read it. Its head says what it was
 made of, and how many bytes each Python downloads and unpacks, measured from the index's metadata and from the directories
@@ -277,6 +277,8 @@ def lock(program, index, service, profile):
 def main():
     program, index = uv(pathlib.Path(sys.argv[1]).resolve()), Index()
     for service in services():
+        if sys.argv[2:] and service.name not in sys.argv[2:]:
+            continue
         for profile in ("cpu", "cuda"):
             lock(program, index, service, profile)
 

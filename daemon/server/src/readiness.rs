@@ -384,7 +384,14 @@ mod tests {
         let lacks = readiness.missing(&node, &Map::new());
         assert!(lacks[0].how.contains("nodes install demo"), "{lacks:?}");
         let service = readiness.service(&node.name).unwrap().clone();
-        crate::python::install(&readiness.environments, &service, "python3", false, &|_| {}).unwrap();
+        crate::python::install(
+            &readiness.environments,
+            &service,
+            &crate::python::Setup::plain("python3", &service),
+            false,
+            &|_| {},
+        )
+        .unwrap();
         assert!(readiness.missing(&node, &Map::new()).is_empty());
     }
 
