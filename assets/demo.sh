@@ -29,6 +29,8 @@ make_data
 port=8788
 while listens "$port"; do port=$((20000 + RANDOM % 20000)); done
 url=http://127.0.0.1:$port
+# Small models where there is no GPU.
+[ -e /dev/nvidiactl ] || export ONCEOVER_PROFILE=cpu
 say "onceoverd on $url, with its private Redis"
 "$bin/onceoverd" --listen "127.0.0.1:$port" --data "$data" --media-root "$media" >"$data/onceoverd.out" 2>&1 </dev/null &
 daemon=$!

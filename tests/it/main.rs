@@ -57,6 +57,7 @@ mod input_paths;
 mod limits;
 mod links;
 mod llm;
+mod llm_local;
 mod llm_replies;
 mod machine;
 mod model;

@@ -3,6 +3,7 @@
 
 mod hard_subtitles;
 mod speech;
+mod subtitles;
 mod synchrony;
 mod translated;
 

@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, then the environment and flags on top. Checked whole at start; an error names the
 //! file, the line and what is allowed.
 
+mod api;
 mod callbacks;
 mod gpu_lock;
 mod log;
@@ -27,6 +28,7 @@ use crate::{private_redis::memory, python::Environments};
 use onceover_nodes::llm::LlmConfig;
 use onceover_run::paths::DEFAULT_DOCUMENT;
 
+pub use api::{ApiConfig, UnknownFields};
 pub use callbacks::CallbacksConfig;
 pub use gpu_lock::GpuLockConfig;
 pub use log::{LogConfig, LogFormat, LogToStderr};
@@ -225,22 +227,6 @@ pub struct AccessConfig {
 
 /// Longest [`AccessConfig::link_lifetime`]: a link cannot be taken back.
 const LONGEST_LINK: Duration = Duration::from_secs(7 * 86_400);
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ApiConfig {
-    /// What becomes of fields of a request that nothing reads.
-    pub unknown_fields: UnknownFields,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnknownFields {
-    /// The answer has a warning for each.
-    #[default]
-    Warn,
-    /// The request is refused with 422.
-    Refuse,
-}
 
 impl Default for Config {
     fn default() -> Self {

@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use onceover_catalog::Profile;
 use onceover_daemon::{
     app,
-    commands::{check, gc, import, manual, nodes},
+    commands::{check, gc, import, language_model, manual, nodes},
     config::{Config, ConfigError, LogFormat, LogToStderr},
     console, logging,
 };
@@ -103,9 +103,12 @@ enum ConfiguredCommand {
         /// Mend records in Redis that are damaged, or set them aside
         #[arg(long)]
         repair: bool,
-        /// Ask a language model for one line, the configured one where none is named, and print what came of it
+        /// Ask a language model for one line: the configured one, or one that is found on this machine
         #[arg(long, value_name = "PROVIDER", num_args = 0..=1, conflicts_with = "repair")]
         llm: Option<Option<String>>,
+        /// Ask this model instead of the provider's
+        #[arg(long, value_name = "MODEL", requires = "llm")]
+        model: Option<String>,
     },
     /// List the nodes with what is missing on this machine, show one, or install what is missing
     #[command(args_conflicts_with_subcommands = true)]
@@ -307,11 +310,18 @@ fn run(command: ConfiguredCommand, config: &Config) -> anyhow::Result<()> {
     match command {
         ConfiguredCommand::Check { repair: true, .. } => runtime.block_on(check::repair(config)),
         ConfiguredCommand::Check {
-            llm: Some(provider), ..
-        } => runtime.block_on(check::language_model(config, provider.as_deref())),
+            llm: Some(provider),
+            model,
+            ..
+        } => runtime.block_on(language_model::check_model(
+            config,
+            provider.as_deref(),
+            model.as_deref(),
+        )),
         ConfiguredCommand::Check {
             repair: false,
             llm: None,
+            ..
         } => runtime.block_on(check::check(config)),
         ConfiguredCommand::Nodes { node, command } => match (command, node) {
             (None, None) => nodes::list(config),

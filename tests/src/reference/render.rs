@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use onceover_catalog::{DeviceQueues, NodeSpec, ParameterSpec, ReusePolicy, RunnerSpec, ValueKind};
+use onceover_catalog::{DeviceQueues, NodeSpec, ParameterSpec, Profile, ReusePolicy, RunnerSpec, ValueKind};
 use serde_json::Value;
 
 use super::{Exchange, NodeRecording, Recordings};
@@ -141,7 +141,7 @@ fn parameters(text: &mut String, spec: &NodeSpec) {
                 names(parameter),
                 kinds(parameter),
                 if parameter.required { "yes" } else { "no" },
-                parameter.default.as_ref().map_or(String::new(), code),
+                defaults(parameter),
                 allowed(parameter),
                 cell(&parameter.meaning),
             );
@@ -157,6 +157,17 @@ fn parameters(text: &mut String, spec: &NodeSpec) {
         );
     }
     fallbacks(text, spec);
+}
+
+/// The default, and those in its place with a profile.
+fn defaults(parameter: &ParameterSpec) -> String {
+    let usual = parameter.default.as_ref().map(code);
+    let by_profile = Profile::ALL.into_iter().filter_map(|profile| {
+        let default = parameter.default_by_profile.get(profile)?;
+        Some(format!("{} with the profile `{profile}`", code(default)))
+    });
+    let all: Vec<_> = usual.into_iter().chain(by_profile).collect();
+    all.join("; ")
 }
 
 /// Writes the outputs that the node declares.

@@ -11,6 +11,7 @@ mod fitting;
 mod gather;
 mod kept;
 mod keyed;
+pub mod local;
 mod providers;
 pub(super) mod translate_subtitles;
 pub mod trial;

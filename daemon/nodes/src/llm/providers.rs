@@ -177,6 +177,11 @@ impl Providers {
             .ok_or_else(|| format!("there is no provider '{name}'; there are {}", names(&self.0.known)))
     }
 
+    /// Returns every provider.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Provider> {
+        self.0.known.values()
+    }
+
     /// Returns the provider that is asked by default, and which can be asked at all.
     pub fn in_words(&self) -> String {
         let ready: Vec<_> = self

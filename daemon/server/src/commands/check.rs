@@ -22,7 +22,6 @@ use crate::{
     readiness::{Readiness, find_program},
     webhooks::sign::Secrets,
 };
-use onceover_nodes as nodes;
 use onceover_store::Store;
 
 /// Prints the effective configuration; an error when something that is needed is missing.
@@ -182,16 +181,6 @@ fn note_missing(config: &Config, missing: &mut BTreeSet<String>) {
     if config.redis.url.is_none() && !has_server {
         missing.insert("redis-server or valkey-server, for the private Redis (apt-get install redis-server)".into());
     }
-}
-
-/// Puts one question to a language model, the configured one without a name.
-pub async fn language_model(config: &Config, provider: Option<&str>) -> anyhow::Result<()> {
-    let models = providers(config)?;
-    let came = nodes::llm::trial::ask(&models, provider)
-        .await
-        .map_err(anyhow::Error::msg)?;
-    print_line!("llm          {came}");
-    Ok(())
 }
 
 /// Mends damaged records in Redis or sets them aside, and prints what was done.

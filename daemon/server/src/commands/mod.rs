@@ -3,5 +3,6 @@
 pub mod check;
 pub mod gc;
 pub mod import;
+pub mod language_model;
 pub mod manual;
 pub mod nodes;
