@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context;
 use onceover_catalog::Profile;
 
-use super::{Environments, Service, setup::Installer};
+use super::{
+    Environments, Service,
+    setup::{Installer, has_packages},
+};
 
 /// The program that checks a service, beside its others.
 const PROGRAM: &str = "check.py";
@@ -43,12 +46,15 @@ pub fn check(
         is_in_order: true,
     };
     let environment = python.ancestors().nth(2).unwrap_or(&python);
-    let mut fits = run(installer.command("check", environment))?;
-    if fits.status.success() {
-        // pip and uv say it in different words.
-        fits.stdout = b"packages fit each other".to_vec();
+    // One without packages has no pip either.
+    if has_packages(&service.requirements) {
+        let mut fits = run(installer.command("check", environment))?;
+        if fits.status.success() {
+            // pip and uv say it in different words.
+            fits.stdout = b"packages fit each other".to_vec();
+        }
+        report.add(&fits, "packages");
     }
-    report.add(&fits, "packages");
     let program = programs.join(&service.name).join(PROGRAM);
     if program.is_file() {
         let mut command = Command::new(&python);
@@ -104,21 +110,19 @@ mod tests {
         };
         let programs = dir.path().join("programs");
         fs::create_dir_all(programs.join("demo")).unwrap();
-        // Its environment has no pip to check with.
-        let installer = Installer::Uv("true".into());
-        let checked = || check(&environments, &demo, Profile::Cuda, &installer, &programs);
+        let checked = || check(&environments, &demo, Profile::Cuda, &Installer::Pip, &programs);
         let error = format!("{:#}", checked().unwrap_err());
         assert!(error.contains("onceoverd nodes install demo"), "{error}");
 
         install(&environments, &demo, &Setup::plain("python3", &demo), false, &|_| {}).unwrap();
-        assert_eq!(checked().unwrap().lines, ["packages fit each other"]);
+        assert_eq!(checked().unwrap().lines, [""; 0]);
         let program = programs.join("demo").join(PROGRAM);
         let script = "import sys, shared\nprint('device  ', sys.argv[1], shared.WORD)\n";
         fs::write(programs.join("shared.py"), "WORD = 'shared'\n").unwrap();
         fs::write(&program, script).unwrap();
         let report = checked().unwrap();
         assert!(report.is_in_order, "{report:?}");
-        assert_eq!(report.lines[1], "device   cuda shared");
+        assert_eq!(report.lines, ["device   cuda shared"]);
         fs::write(&program, format!("{script}sys.exit('no such library')\n")).unwrap();
         let report = checked().unwrap();
         assert!(!report.is_in_order, "{report:?}");

@@ -148,14 +148,17 @@ pub struct TorchIndex {
 }
 
 impl TorchIndex {
-    /// Looks whether it answers; a proxy is taken to reach it.
-    pub fn find() -> Self {
+    /// Looks whether it answers, if any of the services takes torch from it; a proxy is taken to reach it.
+    pub fn find(services: &[Service], profile: Profile) -> Self {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
         let url = set(TORCH_INDEX_VARIABLE).unwrap_or_else(|| TORCH_INDEX.to_owned());
         let has_proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
             .iter()
             .any(|name| set(name).is_some());
-        let is_reachable = has_proxy || answers(&url);
+        let is_needed = services
+            .iter()
+            .any(|service| service.locked(profile).is_some_and(|lock| !lock.torch().is_empty()));
+        let is_reachable = is_needed && (has_proxy || answers(&url));
         Self { url, is_reachable }
     }
 }
@@ -266,9 +269,14 @@ impl PackageSet {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let mut lines = self.text.lines().map(str::trim_start);
-        lines.all(|line| line.starts_with('#') || line.is_empty())
+        !has_packages(&self.text)
     }
+}
+
+/// Whether requirements name a package.
+pub(super) fn has_packages(requirements: &str) -> bool {
+    let mut lines = requirements.lines().map(str::trim_start);
+    lines.any(|line| !line.starts_with('#') && !line.is_empty())
 }
 
 /// How an environment is made.
