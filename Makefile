@@ -46,7 +46,7 @@ test-nodes: deps ## Install libraries of nodes from PyPI into target/environment
 	cargo build --locked --workspace
 	@assets/test-nodes.sh
 
-lock-nodes: ## Lock the packages of Python nodes anew, with hashes and sizes, from PyPI (SERVICES="funasr ...": these alone)
+lock-nodes: ## Lock the packages of Python nodes with hashes and sizes, from PyPI (SERVICES="funasr ...": these alone)
 	@python3 -B assets/lock-nodes.py $${CARGO_TARGET_DIR:-target}/uv $(SERVICES)
 
 signatures: ## Record the signatures of what nodes call of their Python libraries, from packages of PyPI kept in target/wheels

@@ -129,7 +129,7 @@ def _rapidocr(run, library):
     built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     device = onceover_node.device(run.input.get("device", "auto"), built and onceover_node.cuda_devices() > 0)
     if device == "cuda":
-        # It finds CUDA's libraries in their packages only if it is told to.
+        # It looks for CUDA's libraries in their packages only here.
         onnxruntime.preload_dlls()
     detection, recognition = _model(run, "detection_model"), _model(run, "recognition_model")
     language = run.input.get("language", "ch")

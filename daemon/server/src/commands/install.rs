@@ -1,4 +1,4 @@
-//! `onceoverd nodes install`: makes the environments of services, after it has told what that downloads; with their models
+//! `onceoverd nodes install`: makes the environments of services, after it has printed what that downloads; with their models
 //! and a check of each where that is asked for.
 
 use std::{fs, path::Path, time::Duration};
@@ -23,7 +23,7 @@ use crate::{
 
 /// Every service, in the place of a name.
 const ALL: &str = "all";
-/// What the time is told for: bytes a second that a line of 100 Mbit/s downloads, and that a disk unpacks.
+/// What the printed time is for: bytes a second that a line of 100 Mbit/s downloads, and that a disk unpacks.
 const DOWNLOADED_A_SECOND: u64 = 12_500_000;
 const UNPACKED_A_SECOND: u64 = 50_000_000;
 
@@ -110,11 +110,11 @@ pub fn install(config: &Config, options: &InstallOptions) -> anyhow::Result<()> 
     if options.dry_run {
         return Ok(());
     }
-    if !options.is_explicit() && plan.download() > 0 {
+    if !options.is_explicit() && plan.does_something() {
         bail!("no service was named: name some, or install all of this with --yes");
     }
     plan.refuse_too_little_space()?;
-    plan.install_environments(options.reinstall)?;
+    plan.install_environments()?;
     models::fetch(&plan.environments, &plan.models)?;
     match options.check {
         true => plan.check(),
@@ -215,6 +215,10 @@ impl InstallPlan {
         self.models.iter().filter(|model| !model.is_here)
     }
 
+    fn does_something(&self) -> bool {
+        self.wanted().next().is_some() || self.wanted_models().next().is_some()
+    }
+
     /// Returns the bytes that are downloaded, as far as they are known.
     fn download(&self) -> u64 {
         let packages = self.wanted().filter_map(|plan| plan.packages.size.as_ref());
@@ -273,15 +277,16 @@ impl InstallPlan {
         Ok(())
     }
 
-    fn install_environments(&self, again: bool) -> anyhow::Result<()> {
+    fn install_environments(&self) -> anyhow::Result<()> {
         let mut failed = Vec::new();
-        for plan in &self.services {
+        for plan in self.wanted() {
             let setup = Setup {
                 python: self.interpreter.program.clone(),
                 installer: self.installer.clone(),
                 packages: plan.packages.clone(),
             };
-            let is_replaced = again || (!plan.is_installed && self.environments.state(&plan.service) == State::Ready);
+            // One that is ready is wanted in another form.
+            let is_replaced = self.environments.state(&plan.service) == State::Ready;
             let say = |line: &str| print_line!("{line}");
             if let Err(error) = python::install(&self.environments, &plan.service, &setup, is_replaced, &say) {
                 logging::report_failure(None, LogFormat::Text, &causes(error.as_ref()));
