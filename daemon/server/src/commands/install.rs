@@ -1,5 +1,5 @@
-//! `onceoverd nodes install`: makes the environments of services, after it has printed what that downloads; with their models
-//! and a check of each where that is asked for.
+//! `onceoverd nodes install`: makes the environments of services, after it has printed what that downloads; with their
+//! models and a check of each where that is asked for.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -85,7 +85,9 @@ struct InstallPlan {
     interpreter: Interpreter,
     installer: Installer,
     services: Vec<ServicePlan>,
+    /// The default models of their nodes.
     models: Vec<ModelPlan>,
+    fetches_models: bool,
 }
 
 /// What is done for one service.
@@ -115,7 +117,7 @@ pub fn install(config: &Config, options: &InstallOptions) -> anyhow::Result<()> 
     }
     plan.refuse_too_little_space()?;
     plan.install_environments()?;
-    models::fetch(&plan.environments, &plan.models)?;
+    models::fetch(&plan.environments, plan.wanted_models())?;
     match options.check {
         true => plan.check(),
         false => Ok(()),
@@ -169,7 +171,7 @@ fn plan_installation(
         Gpu::Present => Profile::Cuda,
         Gpu::Absent => Profile::Cpu,
     });
-    let models = match options.models {
+    let models = match options.models || options.check {
         true => models::of_services(catalog, readiness, &services)?,
         false => Vec::new(),
     };
@@ -193,6 +195,7 @@ fn plan_installation(
         installer: choose_installer(options.installer)?,
         services,
         models,
+        fetches_models: options.models,
     })
 }
 
@@ -212,7 +215,7 @@ impl InstallPlan {
 
     /// The models that are downloaded.
     fn wanted_models(&self) -> impl Iterator<Item = &ModelPlan> {
-        self.models.iter().filter(|model| !model.is_here)
+        self.models.iter().filter(|model| self.fetches_models && !model.is_here)
     }
 
     fn does_something(&self) -> bool {
@@ -242,7 +245,7 @@ impl InstallPlan {
         for plan in &self.services {
             plan.print();
         }
-        for model in &self.models {
+        for model in self.models.iter().filter(|_| self.fetches_models) {
             model.print();
         }
         let (download, unpacked) = (self.download(), self.unpacked());
@@ -299,7 +302,7 @@ impl InstallPlan {
         Ok(())
     }
 
-    /// Checks every environment and tells which models are not here.
+    /// Checks every environment, and prints which models are still to come.
     fn check(&self) -> anyhow::Result<()> {
         let folder = self
             .environments
@@ -310,6 +313,11 @@ impl InstallPlan {
             .and_then(|programs| self.check_with(&programs));
         let _ = fs::remove_dir_all(&folder);
         let failed = checked?;
+        let to_come = |model: &&ModelPlan| !self.fetches_models && !model.is_here;
+        for model in self.models.iter().filter(to_come) {
+            model.print();
+            print_line!("  it comes with --models, or when it is first used");
+        }
         if !failed.is_empty() {
             bail!("not in order: {}", failed.join(", "));
         }
@@ -420,6 +428,7 @@ mod tests {
         if let (Some(small), Some(large)) = (&cpu.services[0].packages.size, &cuda.services[0].packages.size) {
             assert!(small.download < large.download, "{small:?} {large:?}");
         }
-        assert_eq!(plan(&text("cpu"), &["faster_whisper"]).unwrap().models.len(), 0);
+        let checked = plan(&text("cpu"), &["faster_whisper", "--check"]).unwrap();
+        assert_eq!((models(&checked), checked.wanted_models().count()), (models(&cpu), 0));
     }
 }

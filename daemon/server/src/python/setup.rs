@@ -116,7 +116,9 @@ impl Installer {
             Self::Uv(uv) => {
                 let mut command = Command::new(uv);
                 command.args(["pip", word, "--python"]).arg(python);
-                command.envs(settings_for_uv(|name| env::var_os(name)));
+                command.envs(settings_for_uv(|name| {
+                    env::var_os(name).filter(|value| !value.is_empty())
+                }));
                 command
             }
         }
@@ -132,11 +134,10 @@ impl Installer {
 
 /// Returns what pip would be set to, by uv's names, unless these are set.
 fn settings_for_uv(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
-    let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
     SETTINGS
         .into_iter()
-        .filter(|(_, uv)| !is_set(uv))
-        .filter_map(|(pip, uv)| Some((uv, variable(pip).filter(|value| !value.is_empty())?)))
+        .filter(|(_, uv)| variable(uv).is_none())
+        .filter_map(|(pip, uv)| Some((uv, variable(pip)?)))
         .collect()
 }
 
