@@ -215,7 +215,9 @@ impl InstallPlan {
 
     /// The models that are downloaded.
     fn wanted_models(&self) -> impl Iterator<Item = &ModelPlan> {
-        self.models.iter().filter(|model| self.fetches_models && !model.is_here)
+        self.models
+            .iter()
+            .filter(move |model| self.fetches_models && !model.is_here)
     }
 
     fn does_something(&self) -> bool {
