@@ -1,7 +1,9 @@
 //! `onceoverd nodes install`: it tells sizes first, names what it does not know, and makes and checks environments.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
 };
@@ -10,10 +12,14 @@ use onceover_tests::program;
 
 /// Runs `onceoverd nodes install` on a data folder, with no variables but the PATH.
 fn install(data: &Path, words: &[&str]) -> (Output, String) {
+    install_by(&std::env::var_os("PATH").unwrap_or_default(), data, words)
+}
+
+fn install_by(programs: &OsStr, data: &Path, words: &[&str]) -> (Output, String) {
     let mut command = Command::new(program("onceoverd"));
     command
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("PATH", programs)
         .env("ONCEOVER_MODELS", data.join("models"))
         // Nothing answers there.
         .env("ONCEOVER_TORCH_INDEX", "http://127.0.0.1:1/cpu")
@@ -92,17 +98,48 @@ fn everything_is_installed_only_where_that_was_said() {
     assert!(!data.path().join("nodes").exists());
 }
 
+/// A configuration with a node whose program is Python, beside these requirements.
+fn python_node(data: &Path, requirements: &str) -> String {
+    let config = data.join("onceover.toml");
+    fs::write(
+        &config,
+        "[[nodes]]\nname = 'fixture.report'\nqueue = 'io'\nrunner = { python = 'report.py' }\n",
+    )
+    .unwrap();
+    fs::write(data.join("report.py"), "").unwrap();
+    fs::write(data.join("requirements.txt"), requirements).unwrap();
+    config.display().to_string()
+}
+
+#[test]
+fn uv_installs_and_checks_where_it_is_on_the_path() {
+    let data = tempfile::tempdir().unwrap();
+    let config = python_node(data.path(), "no-such-package==1\n");
+    // In its place a program that notes what it is asked for.
+    let programs = data.path().join("bin");
+    fs::create_dir(&programs).unwrap();
+    let (uv, asked) = (programs.join("uv"), data.path().join("asked"));
+    fs::write(&uv, format!("#!/bin/sh\necho \"$@\" >>{}\n", asked.display())).unwrap();
+    fs::set_permissions(&uv, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut path = OsString::from(&programs);
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let (output, said) = install_by(&path, data.path(), &["fixture", "--check", "--config", &config]);
+    assert!(output.status.success(), "{said}");
+    assert_says(&said, &["by uv", "packages of unknown size", "packages fit each other"]);
+    let asked = fs::read_to_string(&asked).unwrap();
+    let lines: Vec<_> = asked.lines().collect();
+    assert_eq!(lines.len(), 2, "{asked}");
+    assert!(lines[0].starts_with("pip install --python "), "{asked}");
+    assert!(lines[0].contains("/bin/python --requirement "), "{asked}");
+    assert!(lines[1].starts_with("pip check --python "), "{asked}");
+}
+
 #[test]
 fn an_environment_is_made_and_checked_with_one_command() {
     let data = tempfile::tempdir().unwrap();
-    let config = data.path().join("onceover.toml");
-    fs::write(
-        &config,
-        "[[nodes]]\nname = 'fixture.told'\nqueue = 'io'\nrunner = { python = 'told.py' }\n",
-    )
-    .unwrap();
-    fs::write(data.path().join("told.py"), "").unwrap();
-    let words = ["fixture", "--check", "--config", config.to_str().unwrap()];
+    let config = python_node(data.path(), "# nothing beside Python\n");
+    let words = ["fixture", "--check", "--config", &config];
     let (output, said) = install(data.path(), &words);
     assert!(output.status.success(), "{said}");
     assert_says(&said, &["fixture: ready after"]);

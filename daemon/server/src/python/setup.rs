@@ -320,6 +320,7 @@ impl Setup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::python::{Environments, State, install};
 
     const LOCK: &str = "# 3.11 x86_64: 9 packages, 1000 bytes, 3000 unpacked\n# 3.13 x86_64: none, as there is no file of \
                         old 1.0\n# torch: torch==2.11.0 torchaudio==2.11.0\nold==1.0 --hash=sha256:00\n";
@@ -343,6 +344,10 @@ mod tests {
     }
 
     fn choose(profile: Profile, target: &str, is_reachable: bool) -> Result<PackageSet, String> {
+        choose_of(&service(), profile, target, is_reachable)
+    }
+
+    fn choose_of(service: &Service, profile: Profile, target: &str, is_reachable: bool) -> Result<PackageSet, String> {
         let interpreter = Interpreter {
             program: "python3".into(),
             version: target.split(' ').next().unwrap().into(),
@@ -352,7 +357,7 @@ mod tests {
             url: "https://wheels.example/cpu".into(),
             is_reachable,
         };
-        PackageSet::choose(&service(), profile, &interpreter, &index).map_err(|error| error.to_string())
+        PackageSet::choose(service, profile, &interpreter, &index).map_err(|error| error.to_string())
     }
 
     fn words(packages: PackageSet, installer: Installer) -> Vec<String> {
@@ -417,6 +422,39 @@ mod tests {
         assert!(
             error.contains("Python 3.13") && error.contains("no file of old 1.0") && error.contains("--python"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn an_environment_of_locked_packages_is_outdated_once_they_are_locked_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let environments = Environments::new(dir.path().join("nodes"));
+        let locked_to = |text: &str| Service {
+            locked: vec![LockedPackages {
+                profile: Profile::Cuda,
+                text: text.to_owned(),
+            }],
+            ..service()
+        };
+        let demo = locked_to("# 3.11 x86_64: 0 packages, 0 bytes, 0 unpacked\n");
+        let setup = Setup {
+            packages: choose_of(&demo, Profile::Cuda, "3.11 x86_64", true).unwrap(),
+            ..Setup::plain("python3", &demo)
+        };
+        install(&environments, &demo, &setup, false, &|_| {}).unwrap();
+        assert_eq!(environments.state(&demo), State::Ready);
+        assert_eq!(environments.profile(&demo), Some(Profile::Cuda));
+        assert_eq!(environments.state(&locked_to("# others\n")), State::Outdated);
+
+        // One that an earlier version made of the newest releases is as good as it was.
+        let none = Service {
+            requirements: String::new(),
+            ..locked_to("# others\n")
+        };
+        install(&environments, &none, &Setup::plain("python3", &none), true, &|_| {}).unwrap();
+        assert_eq!(
+            (environments.state(&none), environments.profile(&none)),
+            (State::Ready, None)
         );
     }
 
