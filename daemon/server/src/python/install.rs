@@ -100,8 +100,8 @@ fn build(setup: &Setup, fresh: &Path, start: Instant, say: &dyn Fn(&str)) -> any
         .with_context(|| format!("cannot write {}", requirements.display()))?;
     for command in setup.commands(fresh, &requirements) {
         follow(command, start, say).map_err(|failed| {
-            let installer = &setup.installer;
-            anyhow::anyhow!("{} install: {failed}\n{}", installer.name(), installer.advice())
+            let installer = setup.installer.name();
+            anyhow::anyhow!("{installer} install: {failed}\n{}", setup.advice())
         })?;
     }
     Ok(())

@@ -94,7 +94,7 @@ impl Installer {
     }
 
     /// Returns where packages come from, for an error.
-    pub(super) fn advice(&self) -> &'static str {
+    fn advice(&self) -> &'static str {
         match self {
             Self::Pip => "packages come from PyPI, or from where PIP_INDEX_URL points",
             Self::Uv(_) => {
@@ -295,6 +295,17 @@ impl Setup {
             python: python.to_owned(),
             installer: Installer::Pip,
             packages: PackageSet::unlocked(service, None),
+        }
+    }
+
+    /// Returns where its packages come from, for an error.
+    pub(super) fn advice(&self) -> String {
+        let packages = self.installer.advice();
+        match &self.packages.torch {
+            None => packages.to_owned(),
+            Some((_, index)) => format!(
+                "{packages}; torch comes from {index}, and with --profile cuda from PyPI, which the processor runs as well"
+            ),
         }
     }
 
