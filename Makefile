@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-workers test test-celery-5.3 soak-celery simulate-celery test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps test-deps build install uninstall lint doc clean signatures
+.PHONY: help demo demo-workers test test-celery-5.3 soak-celery simulate-celery test-nodes lock-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps test-deps build install uninstall lint doc clean signatures
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ simulate-celery: deps ## Simulate 200 Celery workers that die at random and 100,
 test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
 	cargo build --locked --workspace
 	@assets/test-nodes.sh
+
+lock-nodes: ## Lock the packages of Python nodes with hashes and sizes, from PyPI (SERVICES="funasr ...": these alone)
+	@python3 -B assets/lock-nodes.py $${CARGO_TARGET_DIR:-target}/uv $(SERVICES)
 
 signatures: ## Record the signatures of what nodes call of their Python libraries, from packages of PyPI kept in target/wheels
 	@python3 -B tests/nodes/record_signatures.py $${CARGO_TARGET_DIR:-target}/wheels

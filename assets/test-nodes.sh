@@ -4,9 +4,7 @@
 set -eu
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 export ONCEOVER_ENVIRONMENTS="$target/environments"
-for service in faster_whisper paddleocr piper; do
-	"$target/debug/onceoverd" nodes install "$service"
-done
+"$target/debug/onceoverd" nodes install faster_whisper paddleocr piper --check
 
 # A model that knows words. If its weights cannot be fetched, the tests that need them are skipped, and that is printed.
 export ONCEOVER_SPEECH_MODELS="$target/models"

@@ -13,6 +13,7 @@ the run, clear errors. It needs only the standard library; your programs may use
 While a program runs, everything that libraries print goes to the run's log: only this module writes the protocol.
 """
 
+import ctypes
 import importlib
 import importlib.util
 import json
@@ -183,9 +184,10 @@ def main(work):
 
 
 def prepare():
-    """Sets what libraries find: the end on SIGTERM, the search path, quiet variables."""
+    """Sets what libraries find: the end on SIGTERM, the search path, CUDA's libraries, quiet variables."""
     _end_on_sigterm()
     _forget_own_folder()
+    _load_cublas()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TQDM_MININTERVAL", "5")
 
@@ -245,6 +247,32 @@ def _forget_own_folder():
     if here == os.path.dirname(os.path.abspath(sys.argv[0])):
         return
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+
+
+def _load_cublas():
+    """Loads cuBLAS 12 where a package of the environment has it (nvidia-cublas-cu12), for CTranslate2, which asks for it by
+    its bare name. Without the package the machine's is taken."""
+    found = importlib.util.find_spec("nvidia")
+    if found is None or not cuda_devices():
+        return
+    for folder in found.submodule_search_locations or ():
+        # In this order: the second one needs the first.
+        for name in ("libcublasLt.so.12", "libcublas.so.12"):
+            path = os.path.join(folder, "cublas", "lib", name)
+            if os.path.isfile(path):
+                ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+
+
+def cuda_devices():
+    """How many CUDA GPUs the driver shows to this program, whatever a library was built for."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
 
 
 def _plain(value):

@@ -62,6 +62,7 @@ mod llm_replies;
 mod machine;
 mod model;
 mod n8n;
+mod node_install;
 mod node_programs;
 mod node_schemas;
 mod objects;

@@ -50,6 +50,7 @@ MEANT = {
     "assets/nodes/": ("hub",),
     "tests/nodes/": ("hub",),
     "common/catalog/src/lib.rs": ("hub",),
+    "daemon/server/src/commands/models.rs": ("hub",),
     "daemon/server/src/commands/nodes.rs": ("hub",),
     "daemon/server/src/main.rs": ("hub",),
     "daemon/server/src/readiness": ("hub",),

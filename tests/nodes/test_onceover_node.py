@@ -1,7 +1,9 @@
 """The shared module of the programs: what reaches the daemon, whatever a library does."""
 
 import json
+import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +47,31 @@ return {"n": 1}
         self.assertNotIn("limit", ended.lines[-1])
         ended = self.snippet("raise node.Failure('it is too large', limit='archive')")
         self.assertEqual(ended.lines[-1]["limit"], "archive")
+
+    def test_cublas_of_the_environment_is_loaded_where_there_is_a_gpu(self):
+        # Another library in its place: what is looked at is that it is loaded.
+        mapped = {line.split()[-1] for line in pathlib.Path("/proc/self/maps").read_text().splitlines()}
+        some = next(path for path in sorted(mapped) if "/libm." in path or "/libm-" in path)
+        folder = self.dir / "packages" / "nvidia" / "cublas" / "lib"
+        folder.mkdir(parents=True)
+        for name in ("libcublasLt.so.12", "libcublas.so.12"):
+            shutil.copyfile(some, folder / name)
+        program = """
+import onceover_node
+onceover_node.cuda_devices = lambda: {gpus}
+onceover_node.prepare()
+print([name for name in ("libcublasLt.so.12", "libcublas.so.12") if name in open("/proc/self/maps").read()])
+"""
+        for gpus, loaded in ((1, "['libcublasLt.so.12', 'libcublas.so.12']"), (0, "[]")):
+            clean = environment()
+            paths = os.pathsep.join([clean["PYTHONPATH"], str(self.dir / "packages")])
+            done = subprocess.run(
+                [sys.executable, "-c", program.format(gpus=gpus)],
+                capture_output=True,
+                text=True,
+                env={**clean, "PYTHONPATH": paths},
+            )
+            self.assertEqual((done.stdout.strip(), done.stderr), (loaded, ""))
 
     def test_a_request_that_is_none_is_an_error_line(self):
         for text in ("", "[1]", '{"protocol": 2}'):

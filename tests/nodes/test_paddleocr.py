@@ -5,7 +5,9 @@ import importlib.util
 import json
 import random
 import sys
+import types
 import unittest
+import unittest.mock
 import zipfile
 
 import programs
@@ -14,13 +16,42 @@ from programs import NodeTest
 sys.path.append(str(programs.NODES / "paddleocr"))
 
 import constant  # noqa: E402
+import engines  # noqa: E402
 import frames  # noqa: E402
+import onceover_node  # noqa: E402
 import pictures  # noqa: E402
 import subtitle_area  # noqa: E402
 
 
 def quad(left, top, right, bottom):
     return [[left, top], [right, top], [right, bottom], [left, bottom]]
+
+
+class Device(unittest.TestCase):
+    def read(self, device, gpus):
+        """Whether RapidOCR is set to use CUDA, and whether its libraries were loaded, with ONNX Runtime for CUDA."""
+        given, loaded = {}, []
+        onnxruntime = types.SimpleNamespace(
+            get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+            preload_dlls=lambda: loaded.append(True),
+        )
+        library = types.SimpleNamespace(RapidOCR=lambda params: given.update(params))
+        run = types.SimpleNamespace(input={"device": device})
+        with (
+            unittest.mock.patch.dict(sys.modules, {"onnxruntime": onnxruntime}),
+            unittest.mock.patch.object(onceover_node, "cuda_devices", lambda: gpus),
+        ):
+            engines._rapidocr(run, library)
+        return given["EngineConfig.onnxruntime.use_cuda"], bool(loaded)
+
+    def test_a_library_for_cuda_reads_on_the_processor_where_there_is_no_gpu(self):
+        self.assertEqual(self.read("auto", 0), (False, False))
+        with self.assertRaisesRegex(onceover_node.Failure, "no CUDA GPU"):
+            self.read("cuda", 0)
+
+    def test_cudas_libraries_are_loaded_for_a_gpu_alone(self):
+        self.assertEqual(self.read("auto", 1), (True, True))
+        self.assertEqual(self.read("cpu", 1), (False, False))
 
 
 class Vote(unittest.TestCase):

@@ -74,7 +74,7 @@ def _started(run, wanted):
     try:
         read = {"rapidocr": _rapidocr, "paddleocr": _paddleocr}[wanted](run, library)
         # Models are loaded when they are first used: here, so that what fails is not taken for a fault of a picture.
-        read(_sample())
+        read(sample())
     except onceover_node.Failure:
         raise
     except Exception as why:
@@ -99,7 +99,7 @@ def _arrays():
     return onceover_node.library("cv2", SERVICE), onceover_node.library("numpy", SERVICE)
 
 
-def _sample():
+def sample():
     """A white picture with a dark word, about as small as engines take."""
     cv2, numpy = _arrays()
     pixels = numpy.full((64, 192, 3), 255, numpy.uint8)
@@ -134,8 +134,12 @@ def _processors():
 
 def _rapidocr(run, library):
     onnxruntime = onceover_node.library("onnxruntime", SERVICE)
-    there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    device = onceover_node.device(run.input.get("device", "auto"), there)
+    # The library names what it was built for, with or without a GPU.
+    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    device = onceover_node.device(run.input.get("device", "auto"), built and onceover_node.cuda_devices() > 0)
+    if device == "cuda":
+        # It looks for CUDA's libraries in their packages only here.
+        onnxruntime.preload_dlls()
     detection, recognition = _model(run, "detection_model"), _model(run, "recognition_model")
     language = run.input.get("language", "ch")
     if recognition is None and language not in ("ch", "en"):

@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use onceover_catalog::Profile;
 use onceover_daemon::{
     app,
-    commands::{check, gc, import, language_model, manual, nodes},
+    commands::{check, gc, import, install, language_model, manual, nodes},
     config::{Config, ConfigError, LogFormat, LogToStderr},
     console, logging,
 };
@@ -145,17 +145,8 @@ enum ConfiguredCommand {
 
 #[derive(Subcommand)]
 enum NodesCommand {
-    /// Make the Python environment of a service with the packages its nodes need
-    Install {
-        /// The service, or `all`
-        service: String,
-        /// Make it again, even if it exists
-        #[arg(long)]
-        reinstall: bool,
-        /// Interpreter to make it with
-        #[arg(long, value_name = "PROGRAM", default_value = "python3")]
-        python: String,
-    },
+    // Its help is that of the options.
+    Install(install::InstallOptions),
     /// Download a model of a node into the cache of its hub
     Fetch {
         node: String,
@@ -326,14 +317,7 @@ fn run(command: ConfiguredCommand, config: &Config) -> anyhow::Result<()> {
         ConfiguredCommand::Nodes { node, command } => match (command, node) {
             (None, None) => nodes::list(config),
             (None, Some(node)) => nodes::show(config, &node),
-            (
-                Some(NodesCommand::Install {
-                    service,
-                    reinstall,
-                    python,
-                }),
-                _,
-            ) => nodes::install(config, &service, &python, reinstall),
+            (Some(NodesCommand::Install(options)), _) => install::install(config, &options),
             (Some(NodesCommand::Fetch { node, model }), _) => nodes::fetch(config, &node, model.as_deref()),
         },
         ConfiguredCommand::Gc { dry_run, all } => runtime.block_on(gc::gc(config, dry_run, all)),

@@ -13,7 +13,7 @@ use onceover_types::{Missing, NodeName};
 use serde_json::{Map, Value};
 
 use self::machine::{KnownItems, MachineItem, Presence, Trust};
-pub use self::machine::{find_program, is_model_path};
+pub use self::machine::{find_program, is_model_path, models_folder};
 use crate::python::{Environments, Service};
 use onceover_catalog::is_placeholder;
 use onceover_nodes::{self as nodes, llm::Providers};
@@ -175,6 +175,19 @@ impl Readiness {
         environment.or_else(|| self.missing_models(node, input, Trust::KeptIfHere).into_iter().next())
     }
 
+    /// The models of hubs that a run of the node loads where a request says nothing.
+    pub fn default_models(&self, node: &NodeSpec) -> Vec<DefaultModel> {
+        let nothing = Map::new();
+        let of_hubs =
+            needed_models(node, &nothing).filter(|model| model.need.hub != Hub::Path && model.name.contains('/'));
+        let found = of_hubs.map(|model| DefaultModel {
+            is_here: self.machine.model(model.need.hub, &model.name, Trust::KeptIfHere) == Presence::Here,
+            hub: model.need.hub,
+            name: model.name,
+        });
+        found.collect()
+    }
+
     /// The environment of the node's program, where it is not as the program needs it.
     fn missing_environment(&self, node: &NodeSpec, trust: Trust) -> Option<Missing> {
         let service = self.services.get(&node.name)?.of_runner(&node.runner)?;
@@ -231,6 +244,14 @@ impl Readiness {
             }
         }
     }
+}
+
+/// A model that a node loads by default, by the name under which its hub has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultModel {
+    pub name: String,
+    pub hub: Hub,
+    pub is_here: bool,
 }
 
 /// A model that a run needs, by the name under which its hub has it.
@@ -374,7 +395,14 @@ mod tests {
         let lacks = readiness.missing(&node, &Map::new());
         assert!(lacks[0].how.contains("nodes install demo"), "{lacks:?}");
         let service = readiness.service(&node.name).unwrap().clone();
-        crate::python::install(&readiness.environments, &service, "python3", false, &|_| {}).unwrap();
+        crate::python::install(
+            &readiness.environments,
+            &service,
+            &crate::python::Setup::plain("python3", &service),
+            false,
+            &|_| {},
+        )
+        .unwrap();
         assert!(readiness.missing(&node, &Map::new()).is_empty());
     }
 

@@ -4,19 +4,13 @@ use std::{process::Command, time::Duration};
 
 use anyhow::{Context, bail};
 use onceover_catalog::{Catalog, DeviceQueues, Hub, NodeSpec, ParameterSpec};
-use onceover_types::{Missing, NodeName, causes, humane};
+use onceover_types::{Missing, NodeName, humane};
 use serde_json::Map;
 
 use crate::catalog::load_catalog;
-use crate::{
-    app::readiness,
-    config::{Config, LogFormat},
-    console::print_line,
-    logging, python,
-    readiness::Readiness,
-};
+use crate::{app::readiness, config::Config, console::print_line, readiness::Readiness};
 
-fn load(config: &Config) -> anyhow::Result<(Catalog, Readiness)> {
+pub(super) fn load(config: &Config) -> anyhow::Result<(Catalog, Readiness)> {
     let catalog = load_catalog(config)?;
     let readiness = readiness(config, &catalog)?;
     Ok((catalog, readiness))
@@ -134,40 +128,6 @@ fn find<'a>(catalog: &'a Catalog, name: &str) -> anyhow::Result<&'a NodeSpec> {
     catalog
         .get(name)
         .with_context(|| catalog.no_such_node(name, "`onceoverd nodes`"))
-}
-
-/// Makes the environments of a service, or of all of them.
-pub fn install(config: &Config, name: &str, python: &str, again: bool) -> anyhow::Result<()> {
-    let (_, readiness) = load(config)?;
-    let services = readiness.services();
-    let wanted: Vec<_> = services
-        .iter()
-        .filter(|service| name == "all" || service.name == name)
-        .collect();
-    if wanted.is_empty() {
-        let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
-        bail!(
-            "no node runs in an environment '{name}'; there are {}",
-            if names.is_empty() {
-                "none".into()
-            } else {
-                names.join(", ") + ", or all"
-            }
-        );
-    }
-    let environments = config.environments();
-    let mut failed = Vec::new();
-    for service in wanted {
-        let say = |line: &str| print_line!("{line}");
-        if let Err(error) = python::install(&environments, service, python, again, &say) {
-            logging::report_failure(None, LogFormat::Text, &causes(error.as_ref()));
-            failed.push(service.name.as_str());
-        }
-    }
-    if !failed.is_empty() {
-        bail!("not installed: {}", failed.join(", "));
-    }
-    Ok(())
 }
 
 /// Downloads a model of a node into the cache of its hub: the one named, else those of the node's defaults.

@@ -203,7 +203,8 @@ print(json.dumps({"type": "output", "output": report}))
         assert!(error.contains("onceoverd nodes install demo"), "{error}");
 
         let service = Service::of(&fixture.context.node).unwrap().unwrap();
-        python::install(&environments, &service, "python3", false, &|_| {}).unwrap();
+        let setup = python::Setup::plain("python3", &service);
+        python::install(&environments, &service, &setup, false, &|_| {}).unwrap();
         let output = runner.run(&fixture.context).await.unwrap();
         let prefix = output["prefix"].as_str().unwrap();
         assert!(prefix.starts_with(folder.path().to_str().unwrap()), "{prefix}");

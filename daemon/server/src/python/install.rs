@@ -15,19 +15,21 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{CURRENT, Environments, Installed, MARKER, REQUIREMENTS, Service, State};
+use super::{
+    CURRENT, Environments, Installed, InstalledLock, MARKER, REQUIREMENTS, Service, State,
+    setup::{NO_PYTHON, PackageSet, Setup},
+};
 
 /// How long nothing may be heard before a line reports that the work goes on.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Lines of a failed program that the error repeats.
 const TAIL: usize = 8;
 
-/// Makes the environment unless it is there already; `again` makes it in any case. `python` is the interpreter it is
-/// made with. `say` gets a line at a time.
+/// Makes the environment unless it is there already; `again` makes it in any case. `say` gets a line at a time.
 pub fn install(
     environments: &Environments,
     service: &Service,
-    python: &str,
+    setup: &Setup,
     again: bool,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
@@ -55,8 +57,8 @@ pub fn install(
         uuid::Uuid::now_v7().simple()
     ));
     say(&format!("{}: making {}", service.name, fresh.display()));
-    let built = build(service, python, &fresh, start, say);
-    if let Err(error) = built.and_then(|()| put_in_place(&folder, &fresh, service)) {
+    let built = build(setup, &fresh, start, say);
+    if let Err(error) = built.and_then(|()| put_in_place(&folder, &fresh, service, &setup.packages)) {
         let _ = fs::remove_dir_all(&fresh);
         let command = environments.command(&format!("nodes install {}", service.name));
         return Err(error.context(format!(
@@ -73,11 +75,8 @@ pub fn install(
     Ok(())
 }
 
-fn build(service: &Service, python: &str, fresh: &Path, start: Instant, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let has_packages = service
-        .requirements
-        .lines()
-        .any(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty());
+fn build(setup: &Setup, fresh: &Path, start: Instant, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let (python, has_packages) = (&setup.python, !setup.packages.is_empty());
     let mut venv = Command::new(python);
     venv.args(["-m", "venv"]).arg(fresh);
     if !has_packages {
@@ -85,40 +84,36 @@ fn build(service: &Service, python: &str, fresh: &Path, start: Instant, say: &dy
     }
     if let Err(failed) = follow(venv, start, say) {
         let advice = match &failed {
-            Failed::Start(error) if error.kind() == io::ErrorKind::NotFound => {
-                "\ninstall it (apt-get install python3 python3-venv), or name another interpreter with --python"
-            }
+            Failed::Start(error) if error.kind() == io::ErrorKind::NotFound => NO_PYTHON,
             Failed::Ended { said, .. } if said.contains("ensurepip") || said.contains("No module named venv") => {
-                "\nits module venv is missing: apt-get install python3-venv"
+                "its module venv is missing: apt-get install python3-venv"
             }
             _ => "",
         };
-        bail!("{python} -m venv: {failed}{advice}");
+        bail!("{}", format!("{python} -m venv: {failed}\n{advice}").trim_end());
     }
     if !has_packages {
         return Ok(());
     }
     let requirements = fresh.join(REQUIREMENTS);
-    fs::write(&requirements, &service.requirements)
+    fs::write(&requirements, &setup.packages.text)
         .with_context(|| format!("cannot write {}", requirements.display()))?;
-    let mut pip = Command::new(fresh.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--requirement",
-    ])
-    .arg(&requirements);
-    follow(pip, start, say).map_err(|failed| {
-        anyhow::anyhow!("pip install: {failed}\npackages come from PyPI, or from where PIP_INDEX_URL points")
-    })
+    for command in setup.commands(fresh, &requirements) {
+        follow(command, start, say).map_err(|failed| {
+            let installer = setup.installer.name();
+            anyhow::anyhow!("{installer} install: {failed}\n{}", setup.advice())
+        })?;
+    }
+    Ok(())
 }
 
-fn put_in_place(folder: &Path, fresh: &Path, service: &Service) -> anyhow::Result<()> {
+fn put_in_place(folder: &Path, fresh: &Path, service: &Service, packages: &PackageSet) -> anyhow::Result<()> {
     let installed = Installed {
         requirements: service.hash(),
+        locked: packages.lock.as_ref().map(|lock| InstalledLock {
+            profile: lock.profile,
+            hash: lock.hash(),
+        }),
     };
     let place = || -> io::Result<()> {
         fs::write(
@@ -255,7 +250,7 @@ mod tests {
 
         fn install(&self, service: &Service, python: &str, again: bool) -> Result<(), String> {
             let say = |line: &str| self.said.borrow_mut().push(line.to_owned());
-            install(&self.environments, service, python, again, &say)
+            install(&self.environments, service, &Setup::plain(python, service), again, &say)
                 .map_err(|error| onceover_types::causes(error.as_ref()))
         }
 
@@ -280,6 +275,7 @@ mod tests {
         Service {
             name: "demo".into(),
             requirements: requirements.into(),
+            locked: Vec::new(),
         }
     }
 

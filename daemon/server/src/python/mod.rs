@@ -1,19 +1,28 @@
 //! Nodes that are Python programs: where their programs are unpacked to, and the virtual environment of each service
 //! they run in. `install` makes one; what else a node needs is judged in `readiness`.
 
+mod check;
 mod install;
+mod lock;
 mod programs;
+mod setup;
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use onceover_catalog::{NodeSpec, RunnerSpec};
+use onceover_catalog::{NodeSpec, Profile, RunnerSpec};
 use onceover_types::NodeName;
 use serde::{Deserialize, Serialize};
 
-pub use self::{install::install, programs::unpack};
+pub use self::{
+    check::{CheckReport, check},
+    install::install,
+    lock::{InstallSize, LockCoverage, LockedPackages},
+    programs::unpack,
+    setup::{Installer, Interpreter, PackageSet, Setup, TorchIndex},
+};
 use onceover_catalog::shipped::ASSETS;
 
 /// Name of the file beside a program that lists its packages, as pip reads it.
@@ -28,6 +37,16 @@ const MARKER: &str = "onceover.json";
 struct Installed {
     /// Hash of the requirements that were installed.
     requirements: String,
+    /// The locked packages that were; none in an environment of the newest releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locked: Option<InstalledLock>,
+}
+
+/// Which locked packages an environment holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct InstalledLock {
+    profile: Profile,
+    hash: String,
 }
 
 /// Nodes whose programs share one virtual environment.
@@ -37,6 +56,8 @@ pub struct Service {
     pub name: String,
     /// Text of the requirements file; empty where there is none.
     pub requirements: String,
+    /// What it was locked to, by profile; empty for programs that are not shipped.
+    pub locked: Vec<LockedPackages>,
 }
 
 impl Service {
@@ -62,7 +83,12 @@ impl Service {
                 Err(error) => return Err(format!("runner.python: {} cannot be read: {error}", file.display())),
             };
             let name = node.service().to_owned();
-            return Ok(Some(Self { name, requirements }));
+            let locked = Vec::new();
+            return Ok(Some(Self {
+                name,
+                requirements,
+                locked,
+            }));
         }
         let folder = path.parent().and_then(Path::to_str).unwrap_or_default();
         if folder.is_empty() || folder.contains(['/', '.']) || ASSETS.get_file(path).is_none() {
@@ -75,7 +101,13 @@ impl Service {
         Ok(Some(Self {
             name: folder.to_owned(),
             requirements: requirements.to_owned(),
+            locked: LockedPackages::shipped(folder),
         }))
+    }
+
+    /// Returns the locked packages of a profile.
+    pub fn locked(&self, profile: Profile) -> Option<&LockedPackages> {
+        self.locked.iter().find(|locked| locked.profile == profile)
     }
 
     /// By which an environment is known to hold what the programs need now.
@@ -123,13 +155,33 @@ impl Environments {
     }
 
     pub fn state(&self, service: &Service) -> State {
-        let marker = self.folder(&service.name).join(CURRENT).join(MARKER);
-        let installed = fs::read(marker).ok();
-        match installed.and_then(|json| serde_json::from_slice::<Installed>(&json).ok()) {
-            None => State::Absent,
-            Some(installed) if installed.requirements != service.hash() => State::Outdated,
-            Some(_) => State::Ready,
+        let Some(installed) = self.installed(service) else {
+            return State::Absent;
+        };
+        let is_of_another_lock = |held: &InstalledLock| {
+            let wanted = service.locked(held.profile).map(LockedPackages::hash);
+            wanted.as_ref() != Some(&held.hash)
+        };
+        if installed.requirements != service.hash() || installed.locked.as_ref().is_some_and(is_of_another_lock) {
+            State::Outdated
+        } else {
+            State::Ready
         }
+    }
+
+    /// Returns the profile whose locked packages an environment holds.
+    pub fn profile(&self, service: &Service) -> Option<Profile> {
+        Some(self.installed(service)?.locked?.profile)
+    }
+
+    /// Returns where the environments are.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn installed(&self, service: &Service) -> Option<Installed> {
+        let marker = self.folder(&service.name).join(CURRENT).join(MARKER);
+        serde_json::from_slice(&fs::read(marker).ok()?).ok()
     }
 
     /// The interpreter of a service. The link is followed once, so that a run keeps its environment when another takes

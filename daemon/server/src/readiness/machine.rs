@@ -155,6 +155,26 @@ pub fn is_model_path(name: &str) -> bool {
     name.starts_with(['/', '.', '~'])
 }
 
+/// The folder of models that were put on this machine, as the programs look for it (onceover_node.py).
+pub fn models_folder() -> Option<PathBuf> {
+    set_folder("ONCEOVER_MODELS").or_else(|| Some(cache_folder()?.join("onceover/models")))
+}
+
+fn cache_folder() -> Option<PathBuf> {
+    set_folder("XDG_CACHE_HOME").or_else(|| below_home(".cache"))
+}
+
+/// The folder that a variable of the environment names.
+fn set_folder(variable: &str) -> Option<PathBuf> {
+    environment::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+fn below_home(folder: &str) -> Option<PathBuf> {
+    env::var_os("HOME").map(|home| Path::new(&home).join(folder))
+}
+
 fn model_is_here(hub: Hub, name: &str) -> bool {
     if name.is_empty() || is_model_path(name) || hub == Hub::Path {
         return name.is_empty() || Path::new(name).exists();
@@ -162,26 +182,17 @@ fn model_is_here(hub: Hub, name: &str) -> bool {
     let Some((owner, model)) = name.split_once('/') else {
         return true;
     };
-    let home = |below: &str| env::var_os("HOME").map(|home| Path::new(&home).join(below));
-    let set = |variable: &str| {
-        environment::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = || set("XDG_CACHE_HOME").or_else(|| home(".cache"));
-    // As the programs look for it (onceover_node.py).
-    let models = set("ONCEOVER_MODELS").or_else(|| Some(cache()?.join("onceover/models")));
-    if models.is_some_and(|folder| folder.join(name).exists()) {
+    if models_folder().is_some_and(|folder| folder.join(name).exists()) {
         return true;
     }
     match hub {
         Hub::HuggingFace => {
-            let root = set("HF_HOME").or_else(|| Some(cache()?.join("huggingface")));
+            let root = set_folder("HF_HOME").or_else(|| Some(cache_folder()?.join("huggingface")));
             let snapshots = root.map(|root| root.join(format!("hub/models--{owner}--{model}/snapshots")));
             snapshots.is_some_and(|folder| holds_something(&folder))
         }
         Hub::ModelScope => {
-            let root = set("MODELSCOPE_CACHE").or_else(|| home(".cache/modelscope/hub"));
+            let root = set_folder("MODELSCOPE_CACHE").or_else(|| below_home(".cache/modelscope/hub"));
             // Its client writes a dot in a name like this.
             let below = [owner, &model.replace('.', "___")].join("/");
             let newer = format!("models/{owner}--{model}/snapshots");
