@@ -13,6 +13,7 @@ import wave
 from programs import NodeTest, load
 
 import onceover_node
+import onceover_turns
 
 separator = load("audio_separator.separate_vocals")
 diarizer = load("pyannote_audio.diarize_speakers")
@@ -72,14 +73,14 @@ class Separation(NodeTest):
 
 class Diarization(NodeTest):
     def test_speakers_are_read_from_the_data_and_counted(self):
-        segments = diarizer.as_segments(
+        segments = onceover_turns.as_segments(
             [(2.0, 3.5, "Ann"), (0.0, 1.25, "Bob"), (4.0, 4.0, "Nobody"), (5.0, 6.0, "Bob")]
         )
         self.assertEqual(
             [(s["start"], s["end"], s["speaker"], s["duration"]) for s in segments],
             [(0.0, 1.25, "Bob", 1.25), (2.0, 3.5, "Ann", 1.5), (5.0, 6.0, "Bob", 1.0)],
         )
-        statistics = diarizer.statistics_of(segments)
+        statistics = onceover_turns.statistics_of(segments)
         self.assertEqual(list(statistics), ["Ann", "Bob"])
         self.assertEqual(statistics["Bob"], {"segments": 2, "duration": 2.25, "words": 0})
 
