@@ -1,10 +1,9 @@
 #!/bin/sh
-# Runs the nodes whose libraries come from PyPI for real. The environments, which onceoverd itself installs, are kept in
-# target/environments and made once.
+# Runs all nodes for real. The environments, which onceoverd itself installs, are kept in target/environments and made once.
 set -eu
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 export ONCEOVER_ENVIRONMENTS="$target/environments"
-for service in faster_whisper paddleocr; do
+for service in faster_whisper paddleocr campplus; do
 	"$target/debug/onceoverd" nodes install "$service"
 done
 
@@ -19,12 +18,23 @@ if [ ! -e "$ONCEOVER_SPEECH_MODELS/speech/model.bin" ] &&
 	skipped='--skip synchrony::'
 fi
 
-# Programs that keep their models between runs; the figures are printed.
+if [ ! -d "$ONCEOVER_SPEECH_MODELS/campplus" ] &&
+	! "$ONCEOVER_ENVIRONMENTS/campplus/venv/bin/python" -B assets/nodes/campplus/weights.py "$ONCEOVER_SPEECH_MODELS/campplus"; then
+	rm -rf "$ONCEOVER_SPEECH_MODELS/campplus"
+	echo 'blocked: no weights of CAM++ can be fetched, so speakers are not told apart' >&2
+fi
+
+# Programs that keep their models between runs, and those that tell speakers apart; the figures are printed.
 python3 -B tests/nodes/real_serving.py
+python3 -B tests/nodes/real_diarization.py
 
 if cargo nextest --version >/dev/null 2>&1; then
 	# All packages, so that nothing is built with other features than for `make test`.
-	exec cargo nextest run --locked --profile nodes --workspace -E "$tests" --run-ignored only
+	cargo nextest run --locked --profile nodes --workspace -E "$tests" --run-ignored only
+else
+	# shellcheck disable=SC2086
+	cargo test --locked --workspace --test real_nodes -- --ignored --test-threads 1 $skipped
 fi
-# shellcheck disable=SC2086
-exec cargo test --locked --workspace --test real_nodes -- --ignored --test-threads 1 $skipped
+
+# Last, so that it is what one sees: a row for each node, with its figures or why it was not run.
+exec python3 -B tests/nodes/real_rows.py "$target/debug/onceoverd"

@@ -13,7 +13,7 @@ Good morning everybody, and thank you for coming on such short notice.
 I have read the report twice, and I still do not see where the money went.
 The elephant walks slowly through the forest.
 Let us begin with the numbers of the last three months.
-Nobody told me about the change of plans until yesterday evening.
+Nobody knew of the change of plans until yesterday evening.
 The train to the coast leaves at half past nine from platform four.
 If we paint the wall before the floor is dry, we will have to do it again.
 She keeps her old photographs in a box under the stairs.
@@ -49,8 +49,8 @@ def say(voice, text, scratch):
     return samples[loud[0] : loud[-1] + 1]
 
 
-def make(voices, path, seed, turns=18):
-    """Writes a conversation and gives its turns (start, end, speaker). Nobody interrupts anybody."""
+def make(voices, path, seed, turns=18, pauses=(0.1, 0.9)):
+    """Writes a conversation; gives its turns (start, end, speaker) and texts. Nobody interrupts anybody."""
     chance = random.Random(seed)
     texts = chance.sample(SENTENCES, len(SENTENCES))
     sound, found, former = array.array("h", bytes(RATE)), [], None
@@ -59,9 +59,9 @@ def make(voices, path, seed, turns=18):
         samples = say(voices[speaker], texts[turn % len(texts)], path.parent)
         found.append((len(sound) / RATE, (len(sound) + len(samples)) / RATE, speaker))
         sound.extend(samples)
-        sound.extend(array.array("h", bytes(2 * int(RATE * chance.uniform(0.1, 0.9)))))
+        sound.extend(array.array("h", bytes(2 * int(RATE * chance.uniform(*pauses)))))
         former = speaker
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(sound.tobytes())
-    return found
+    return found, [texts[turn % len(texts)] for turn in range(turns)]

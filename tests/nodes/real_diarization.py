@@ -37,7 +37,7 @@ class RealDiarization(NodeTest):
 
     def judge(self, name, voices):
         path = self.dir / "conversation.wav"
-        true = dialogue.make(voices, path, len(voices))
+        true, _ = dialogue.make(voices, path, len(voices))
         start = time.monotonic()
         found, output = self.turns(path)
         speed = true[-1][1] / (time.monotonic() - start)
@@ -77,7 +77,7 @@ class RealDiarization(NodeTest):
 
     def test_a_voice_alone_is_one_speaker(self):
         path = self.dir / "alone.wav"
-        true = dialogue.make(dict(list(dialogue.RULES.items())[:1]), path, 1, turns=8)
+        true, _ = dialogue.make(dict(list(dialogue.RULES.items())[:1]), path, 1, turns=8)
         found, output = self.turns(path)
         self.assertEqual(output["total_speakers"], 1)
         self.assertLess(error_rate(true, found, COLLAR), 0.05)

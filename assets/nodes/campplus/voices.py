@@ -17,7 +17,7 @@ PIECE, PIECE_STEP, BATCH = 1.5, 0.5, 16
 
 # Voices nearer than this on average (cosine) are one. A voice of less speech, in seconds and as a part of all, is taken for
 # odd moments of others, unless the request asks for more voices than there are else.
-SAME_VOICE, RARE, RARE_PART = 0.4, 3.0, 0.1
+SAME_VOICE, RARE, RARE_PART = 0.42, 4.0, 0.1
 # Clusters beyond the natural number among which a voice that is asked for is searched.
 FURTHER = 50
 # Pieces that are clustered. Of longer sound these are an even selection, and the others go to the nearest voice.
