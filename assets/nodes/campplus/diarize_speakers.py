@@ -20,7 +20,7 @@ BLOCK = 512 * 2048
 def diarize(run):
     run.file("audio_path")
     if run.input.get("use_paid_api"):
-        raise onceover_node.Failure("input_data.use_paid_api is of the engine pyannote; leave out input_data.engine")
+        raise onceover_node.Failure("input_data.use_paid_api is of another engine; give input_data.engine = 'pyannote'")
     if run.input.get("device") == "cuda":
         raise onceover_node.Failure("input_data.device is 'cuda', but the engine campplus runs on the processor alone")
     limits = onceover_turns.limits_of(run)

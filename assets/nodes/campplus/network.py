@@ -2,6 +2,7 @@
 for pieces of the same voice. The paper is arXiv 2303.00332; weights are read from the makers' own file, without torch."""
 
 import io
+import math
 import pickle
 import zipfile
 
@@ -16,7 +17,7 @@ SURROUNDINGS = 100
 EPSILON = 1e-5
 
 
-class _Weights(pickle.Unpickler):
+class TensorReader(pickle.Unpickler):
     """Reads the tensors of a file that torch wrote, and nothing else: a pickle could name anything to run."""
 
     TYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
@@ -40,15 +41,17 @@ class _Weights(pickle.Unpickler):
 
     @staticmethod
     def tensor(storage, offset, shape, strides, *_):
-        strides = [step * storage.itemsize for step in strides]
-        return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides).copy()
+        expected = [math.prod(shape[at + 1 :]) for at in range(len(shape))]
+        if list(strides) != expected:
+            raise pickle.UnpicklingError("a tensor does not lie in one piece")
+        return storage[offset : offset + math.prod(shape)].reshape(shape)
 
 
 def read_weights(path):
     """The tensors of a file of torch, by name."""
     with zipfile.ZipFile(path) as archive:
         [index] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        return _Weights(archive, index.rpartition("/")[0]).load()
+        return TensorReader(archive, index.rpartition("/")[0]).load()
 
 
 def mel_filters():

@@ -174,19 +174,27 @@ def centres_of(rows, labels, found):
 
 
 def turns_of(speech, pieces, rows, centres):
-    """Turns (start, end, voice) within the regions of speech: each moment is of the voice that is nearest to the pieces
-    around it, the nearer their middles the more they count."""
+    """Turns (start, end, voice) within the regions of speech."""
     near = rows @ centres.T
     starts = np.array([start for start, _ in pieces])
     found = []
     for start, end in speech:
         first, last = np.searchsorted(starts, start - 1e-6), np.searchsorted(starts, end)
-        moments = np.arange(start + MOMENT / 2, end, MOMENT)
-        middles = np.array([(begin + until) / 2 for begin, until in pieces[first:last]])
-        weights = np.maximum(PIECE / 2 - np.abs(moments[:, None] - middles), 1e-6)
-        voices = np.argmax(weights @ near[first:last], axis=1)
+        voices = voices_of(start, end, pieces[first:last], near[first:last])
         found += runs_of(smoothed(voices), start, end)
     return found
+
+
+def voices_of(start, end, pieces, near):
+    """The voice of each moment of a region: that which is nearest to the pieces around it, which count the more the nearer
+    their middles are."""
+    scores = np.zeros((int(np.ceil((end - start) / MOMENT)), near.shape[1]))
+    for (begin, until), row in zip(pieces, near, strict=True):
+        first = max(int((begin - start) / MOMENT), 0)
+        moments = np.arange(first, min(int(np.ceil((until - start) / MOMENT)), len(scores)))
+        away = np.abs(start + (moments + 0.5) * MOMENT - (begin + until) / 2)
+        scores[moments] += np.maximum(PIECE / 2 - away, 1e-6)[:, None] * row
+    return np.argmax(scores, axis=1)
 
 
 def smoothed(voices):
