@@ -18,11 +18,13 @@ if [ ! -e "$ONCEOVER_SPEECH_MODELS/speech/model.bin" ] &&
 	skipped='--skip synchrony::'
 fi
 
-if [ ! -d "$ONCEOVER_SPEECH_MODELS/campplus" ] &&
-	! "$ONCEOVER_ENVIRONMENTS/campplus/venv/bin/python" -B assets/nodes/campplus/weights.py "$ONCEOVER_SPEECH_MODELS/campplus"; then
-	rm -rf "$ONCEOVER_SPEECH_MODELS/campplus"
-	echo 'blocked: no weights of CAM++ can be fetched, so speakers are not told apart' >&2
-fi
+fetch_weights() { # fetch_weights SERVICE PROGRAM: those of the service's program, which fetches them
+	if ! PYTHONPATH=assets/nodes "$ONCEOVER_ENVIRONMENTS/$1/venv/bin/python" -B "assets/nodes/$1/$2.py" \
+		--fetch "$ONCEOVER_SPEECH_MODELS/$1"; then
+		echo "blocked: no weights of $1 can be fetched" >&2
+	fi
+}
+fetch_weights campplus diarize_speakers
 
 # Programs that keep their models between runs, and those that tell speakers apart; the figures are printed.
 python3 -B tests/nodes/real_serving.py

