@@ -3,7 +3,7 @@
 set -eu
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 export ONCEOVER_ENVIRONMENTS="$target/environments"
-for service in faster_whisper paddleocr campplus; do
+for service in faster_whisper paddleocr campplus spleeter; do
 	"$target/debug/onceoverd" nodes install "$service"
 done
 
@@ -25,6 +25,7 @@ fetch_weights() { # fetch_weights SERVICE PROGRAM: those of the service's progra
 	fi
 }
 fetch_weights campplus diarize_speakers
+fetch_weights spleeter separate_vocals
 
 # Programs that keep their models between runs, and those that tell speakers apart; the figures are printed.
 python3 -B tests/nodes/real_serving.py

@@ -4,7 +4,9 @@ not run. Two chains end in videos whose sound and picture are held to the clock.
     ONCEOVER_ENVIRONMENTS=... ONCEOVER_SPEECH_MODELS=... python3 tests/nodes/real_rows.py ONCEOVERD
 """
 
+import array
 import json
+import math
 import os
 import pathlib
 import re
@@ -32,6 +34,8 @@ FPS = 25.0
 TEXT_OFF, VOICE_OFF = 2 / FPS + 0.001, 0.1
 # The highest errors, as parts: of words that are heard, of speech that is given to another speaker.
 WORD_ERRORS, TURN_ERRORS = 0.1, 0.1
+# By how many dB a voice must be clearer than in the mixture, and how many dB of SDR both tracks together must have.
+CLEARER, WHOLE = 6.0, 40.0
 TALK_LINES = 6
 # How the names of chains begin.
 CHAIN = "chain: "
@@ -238,6 +242,8 @@ def spoken_chain(rows, folder):
     told = rows.run("talk", "pyannote_audio.diarize_speakers", judge_turns(turns), engine="campplus")
     if heard is None or told is None:
         return
+    mixed, voice = mix_with_music(folder)
+    rows.run("sung", "audio_separator.separate_vocals", judge_voice(mixed, voice), engine="spleeter", audio_path=str(mixed))
     rows.run("talk", "pyannote_audio.get_speaker_segments", count("segments", "segments"))
     rows.run("talk", "pyannote_audio.validate_diarization", judge_plausible)
     for node in ("merge_speaker_segments", "merge_with_word_timestamps", "merge_speaker_based_subtitles"):
@@ -249,6 +255,42 @@ def spoken_chain(rows, folder):
     dub = rows.run("talk", "ffmpeg.mix_dub", count("clips_count", "clips"), video_path=str(video), original="replace")
     if spoken and dub:
         replace(rows, f"{CHAIN}heard, told apart, dubbed", judge_dub(video, spoken), dub)
+
+
+def mix_with_music(folder):
+    """The talk as loud as some chords with a beat, and the talk alone."""
+    chords = "+".join(f"0.06*sin(2*PI*{tone}*t*(1+0.12*mod(floor(t),3)))" for tone in (220, 277, 330, 440, 554, 660))
+    music = f"aevalsrc='({chords})*exp(-2*mod(t,1))*2+0.4*sin(2*PI*60*t)*exp(-14*mod(t,0.5))':s=44100"
+    mixed, voice = folder / "mixed.wav", folder / "voice.wav"
+    ffmpeg("-i", folder / "talk.wav", "-ar", "44100", "-ac", "2", "-t", "20", voice)
+    filters = "[0][1]amix=inputs=2:duration=first:normalize=0"
+    ffmpeg("-i", voice, "-f", "lavfi", "-i", music, "-filter_complex", filters, "-ac", "2", mixed)
+    return mixed, voice
+
+
+def judge_voice(mixed, voice):
+    def judge(output):
+        true = samples_of(voice)
+        before, after = distortion(true, samples_of(mixed)), distortion(true, samples_of(output["vocal_audio"]))
+        check(after - before >= CLEARER, f"the voice has {after:.1f} dB of SDR, {before:.1f} dB in the mixture")
+        parts = zip(samples_of(output["vocal_audio"]), samples_of(output["instrumental_audio"]), strict=True)
+        whole = distortion(samples_of(mixed), [one + other for one, other in parts])
+        check(whole > WHOLE, f"voice and accompaniment together are not what was heard: {whole:.1f} dB")
+        return f"SDR of the voice {after:.1f} dB, {before:.1f} dB in the mixture"
+
+    return judge
+
+
+def samples_of(path):
+    """The samples of a sound, as 16-bit mono at 16 kHz."""
+    command = ["ffmpeg", "-loglevel", "error", "-i", path, "-ar", "16000", "-ac", "1", "-f", "s16le", "-"]
+    return array.array("h", subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def distortion(true, found):
+    """The signal-to-distortion ratio in dB."""
+    wrong = sum((one - other) ** 2 for one, other in zip(true, found, strict=False))
+    return 10 * math.log10(sum(one * one for one in true) / max(wrong, 1))
 
 
 def judge_sound(expected):
@@ -341,7 +383,7 @@ def others(rows, sample):
     sound = {"audio_path": str(sample / "clip.mp4")}
     for service in ("qwen3_asr", "funasr"):
         rows.run(f"clip-{service}", f"{service}.transcribe_audio", **sound)
-    rows.run("clip", "audio_separator.separate_vocals", **sound)
+    further_engines(rows, "audio_separator.separate_vocals", **sound)
     further_engines(rows, "pyannote_audio.diarize_speakers", **sound)
     further_engines(rows, "indextts.generate_speech", text="Hello", language="en", spk_audio_prompt=sound["audio_path"])
 

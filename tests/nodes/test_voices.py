@@ -10,7 +10,7 @@ import unittest
 import unittest.mock
 import wave
 
-from programs import NodeTest, load
+from programs import NODES, NodeTest, ask, defaults, load
 
 import onceover_node
 import onceover_turns
@@ -69,6 +69,18 @@ class Separation(NodeTest):
         self.assertIn(
             "onceoverd nodes install audio_separator", self.shipped(SEPARATE, {"audio_path": self.sound()}).error
         )
+
+
+class Spleeter(NodeTest):
+    def test_missing_things_are_named(self):
+        def error(**more):
+            given = {**defaults(SEPARATE), "engine": "spleeter", "audio_path": self.sound(), **more}
+            # -S: without the libraries, wherever they may be installed.
+            return ask(["-S", NODES / "spleeter/separate_vocals.py"], SEPARATE, self.dir / "run", given).error
+
+        self.assertIn("onceoverd nodes install spleeter", error())
+        self.assertIn("input_data.audio_path", error(audio_path="/gone.wav"))
+        self.assertIn("input_data.device", error(device="cuda"))
 
 
 class Diarization(NodeTest):
