@@ -42,7 +42,8 @@ simulate-celery: deps ## Simulate 200 Celery workers that die at random and 100,
 		$(if $(DEATHS),ONCEOVER_SIMULATED_DEATHS='$(DEATHS)') $(if $(MS),ONCEOVER_SIMULATED_MS='$(MS)') \
 		cargo test --locked --profile soak -p onceover-tests --test it -- celery::simulated:: --nocapture
 
-test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
+test-nodes: ## Install libraries of nodes from PyPI into target/environments (once), run every node for real, print its figures
+	@assets/install-deps.sh nodes
 	cargo build --locked --workspace
 	@assets/test-nodes.sh
 

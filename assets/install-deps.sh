@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Onceover's demo and tests need beside Rust: a Redis server, ffmpeg, a voice and a font. With `test`, also
-# what only tests need, with `bench` what only `make bench` needs; with `lint`, what `make lint` needs and nothing else.
+# what only tests need, with `bench` or `nodes` what only `make bench` or `make test-nodes` needs; with `lint`, what `make lint`
+# needs and nothing else.
 # Prints and changes nothing if everything is installed.
 set -euo pipefail
 
@@ -21,6 +22,8 @@ if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-ven
 need gcc cc
 if [ "${1:-}" = lint ]; then need lua-check luacheck; fi
 if [ "${1:-}" = bench ]; then need wrk wrk; fi
+# Voices of persons, by which speakers are told apart.
+if [ "${1:-}" = nodes ]; then need flite flite; fi
 
 needs_of_tests() {
     need redis-server valkey-server redis-server

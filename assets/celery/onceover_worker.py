@@ -289,7 +289,9 @@ def find_command(asked, shipped):
     environment = shipped.get("environment") or []
     if "python" in runner:
         program = folder / runner["python"]
-        return [interpreter(name), str(program)], environment, {"PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1"}
+        # The folder of a program is its service, which a node can have for some requests alone.
+        service = runner["python"].split("/")[0]
+        return [interpreter(service), str(program)], environment, {"PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1"}
     words = [str(folder / word["file"]) if isinstance(word, dict) else word for word in runner["command"]]
     return words, environment, {}
 
@@ -304,17 +306,16 @@ def command_of_folder(node):
 
     environment = [*node.get("environment", []), *(node.get("needs") or {}).get("environment", [])]
     if "python" in runner:
-        command = [interpreter(node["name"]), place(runner["python"])]
+        command = [interpreter(node["name"].split(".")[0]), place(runner["python"])]
         return command, environment, {"PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1"}
     if not runner.get("command"):
         raise Failure(f"{node['name']} is run by the daemon itself: its node file names no program")
     return [place(word) for word in runner["command"]], environment, {}
 
 
-def interpreter(node):
-    """The Python of a node's service: its virtual environment, else that of the worker."""
+def interpreter(service):
+    """The Python of a service: its virtual environment, else that of the worker."""
     environments = os.environ.get("ONCEOVER_ENVIRONMENTS")
-    service = node.split(".")[0]
     if environments:
         found = pathlib.Path(environments) / service / "venv" / "bin" / "python"
         if found.exists():

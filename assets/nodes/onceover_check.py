@@ -21,7 +21,7 @@ class Fault(Exception):
 
 def main(packages, modules, devices, work):
     """Checks `modules`, tells the releases of `packages`, and does `work(device)`, which returns what it did in words.
-    `devices()` is how many CUDA GPUs the libraries can use."""
+    `devices()` is how many CUDA GPUs the libraries can use; None where they use none."""
     profile = sys.argv[1] if len(sys.argv) > 1 else "cpu"
     # What libraries print goes to stderr.
     lines = os.fdopen(os.dup(1), "w")
@@ -32,7 +32,7 @@ def main(packages, modules, devices, work):
         for what, check in (
             ("imports", lambda: imports(packages, modules)),
             ("device", lambda: device(profile, devices)),
-            ("run", lambda: timed(lambda: work("cuda" if profile == "cuda" and devices() else "cpu"))),
+            ("run", lambda: timed(lambda: work("cuda" if profile == "cuda" and devices and devices() else "cpu"))),
         ):
             lines.write(f"{what:8} {check()}\n")
             lines.flush()
@@ -52,6 +52,8 @@ def imports(packages, modules):
 
 def device(profile, devices):
     """What the libraries compute on. On a machine without a GPU the profile cuda does the same as cpu."""
+    if devices is None:
+        return "the processor, which is all that it uses"
     there, usable = onceover_node.cuda_devices(), devices()
     if profile == "cpu" or not there:
         return "the processor" + ("" if profile == "cpu" else ", as this machine shows no CUDA GPU")

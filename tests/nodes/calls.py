@@ -44,6 +44,7 @@ ROOTS = {
         "annotation": "pyannote.core.Annotation",
         "turn": "pyannote.core.Segment",
     },
+    "campplus/diarize_speakers.py": {"onnxruntime": "onnxruntime"},
     "indextts/generate_speech.py": {"torch": "torch", "library": "indextts", "engine": "indextts.IndexTTS2"},
     "paddleocr/engines.py": {
         "onnxruntime": "onnxruntime",

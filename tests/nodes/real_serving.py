@@ -4,16 +4,15 @@ in batches costs and gives. `make test-nodes` runs it.
     ONCEOVER_ENVIRONMENTS=... ONCEOVER_SPEECH_MODELS=... python3 tests/nodes/real_serving.py
 """
 
-import difflib
 import json
 import os
 import pathlib
-import re
 import subprocess
 import time
 import unittest
 
 from programs import NODES, NodeTest, Served, defaults
+from word_errors import word_errors
 
 ENVIRONMENTS = pathlib.Path(os.environ["ONCEOVER_ENVIRONMENTS"])
 MODELS = pathlib.Path(os.environ["ONCEOVER_SPEECH_MODELS"])
@@ -25,18 +24,6 @@ TEXT = (
     "how the old bridge was built, and why it must be repaired before winter comes. After that a long silence followed. "
     "Then an engineer explained the figures, one after another, until everyone had understood them."
 )
-
-
-def words(text):
-    # The model spells as Americans do.
-    return re.findall(r"[a-z']+", text.lower().replace("harbour", "harbor"))
-
-
-def word_errors(said, heard):
-    """Words that are wrong, missing or too many, as a part of the words that were spoken."""
-    said, heard = words(said), words(heard)
-    same = sum(block.size for block in difflib.SequenceMatcher(None, said, heard, autojunk=False).get_matching_blocks())
-    return (max(len(said), len(heard)) - same) / len(said)
 
 
 class RealServing(NodeTest):

