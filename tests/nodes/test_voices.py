@@ -11,6 +11,7 @@ import wave
 from programs import NODES, NodeTest, ask, defaults, load
 
 import onceover_node
+import onceover_speech
 import onceover_turns
 
 separator = load("audio_separator.separate_vocals")
