@@ -43,7 +43,7 @@ runner = { command = ["python3", "@DIR@/warm.py"] }
 name = "test.mute"
 queue = "cpu"
 timeout_seconds = 60
-runner = { command = ["sh", "-c", "read request; echo no such protocol >&2; exit 3"], warm = true }
+runner = { command = ["sh", "-c", "echo no such protocol >&2; exit 3"], warm = true }
 "#;
 
 fn builder(settings: &str) -> DaemonBuilder {

@@ -85,6 +85,7 @@ const ORDERS: [LayerOrder; 15] = [
             "variant",
             "pipeline",
             "completion",
+            "profile",
             "parameter",
             "unknown",
             "every",
