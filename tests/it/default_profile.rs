@@ -132,7 +132,9 @@ fn a_profile_that_does_not_exist_is_refused_with_those_that_do() {
 fn check_names_the_profile_and_one_command_for_what_the_subtitles_need() {
     let (_, said) = onceoverd(&["check", "--profile", "cpu"]);
     assert!(said.contains("profile      cpu: small models"), "{said}");
-    let line = said.lines().find(|line| line.trim_start().starts_with("subtitles needs"));
+    let line = said
+        .lines()
+        .find(|line| line.trim_start().starts_with("subtitles needs"));
     let line = line.unwrap_or_else(|| panic!("no line for the pipeline: {said}"));
     for part in [
         "the Python environment of faster_whisper, which is not installed",

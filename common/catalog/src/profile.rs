@@ -204,7 +204,10 @@ mod tests {
         assert_eq!(default(&cpu, "speed"), Some(json!(1)));
         // The variant of the new default is what runs.
         let runs = cpu.for_input("demo.speak", &Map::new()).unwrap();
-        assert_eq!(runs.runner, RunnerSpec::Command(vec!["light".into()], ProcessLife::OneRun));
+        assert_eq!(
+            runs.runner,
+            RunnerSpec::Command(vec!["light".into()], ProcessLife::OneRun)
+        );
         for unchanged in [with(Profile::Cuda, true), with(Profile::Cpu, false)] {
             assert_eq!(unchanged.get("demo.speak"), catalog().get("demo.speak"));
         }
