@@ -1,14 +1,18 @@
 //! State in Redis: S1 to S6.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
 use onceover_tests::{
-    Daemon, RedisServer,
+    Daemon, Proxy, RedisServer,
     daemon::{node_name, task_id},
     events::{Channel, Message, Sse},
     eventually,
+    proxy::Mode,
     redis_calls::calls_of,
 };
 use onceover_types::StageState;
-use onceover_wire::{DeletionStatus, Event, ReuseMode};
+use onceover_wire::{DeletionStatus, Event, Heartbeat, ReuseMode, client::Feed};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -520,6 +524,48 @@ async fn s6_every_change_is_published_with_consecutive_numbers_the_same_on_redis
         (answer.status, answer.fields()),
         (422, vec!["last_event_id".to_owned()])
     );
+}
+
+#[tokio::test]
+async fn s6_a_stream_says_that_the_daemon_lives_and_whether_redis_answers_to_those_who_ask_for_it() {
+    let server = RedisServer::start(&[]).await;
+    let proxy = Proxy::unix(&server.url(0)).await;
+    let daemon = Daemon::builder().redis(proxy.url()).start().await;
+    let every = Some(Duration::from_millis(200));
+    let stream = daemon.client.events(None, every).await.expect("a stream");
+    let mut stream = std::pin::pin!(stream);
+    let mut next_heartbeat = async || {
+        loop {
+            match stream.next().await.expect("it goes on").expect("it can be read") {
+                Feed::Heartbeat(heartbeat) => return heartbeat,
+                Feed::Event(_) | Feed::Reset(_) => {}
+            }
+        }
+    };
+    let lives = Heartbeat {
+        redis_up: true,
+        error: None,
+    };
+    assert_eq!(next_heartbeat().await, lives);
+    assert_eq!(next_heartbeat().await, lives, "and again");
+    proxy.mode(Mode::Refuse);
+    let why = loop {
+        let heartbeat = next_heartbeat().await;
+        if !heartbeat.redis_up {
+            break heartbeat.error;
+        }
+    };
+    assert!(why.is_some_and(|why| !why.is_empty()));
+    proxy.mode(Mode::Pass);
+    while next_heartbeat().await != lives {}
+    for bad in ["0", "199", "60001", "x"] {
+        let answer = daemon.get(&format!("/v1/events?heartbeat_ms={bad}")).await;
+        assert_eq!(
+            (answer.status, answer.fields()),
+            (422, vec!["heartbeat_ms".to_owned()]),
+            "{bad}"
+        );
+    }
 }
 
 #[tokio::test]

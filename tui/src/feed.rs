@@ -15,7 +15,7 @@ use std::{
 use futures_util::StreamExt;
 use onceover_types::causes;
 use onceover_wire::{
-    RedisInfo, SystemInfo,
+    SystemInfo,
     client::{Client, ClientError, Feed},
 };
 use tokio::{
@@ -37,7 +37,9 @@ pub use parts::read_snapshot;
 
 /// Parts that were read and wait to be taken in.
 const WAITING_PARTS: usize = 2;
-/// The daemon is checked this often, and has this long to answer while its events come in.
+/// The daemon says this often that it lives.
+const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
+/// One that says nothing of the kind is asked this often, and has this long to answer while its events come in.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_PATIENCE: Duration = Duration::from_secs(4);
 /// An answer is passed on so long after the one before, about every 2 s: the model asks the daemon for more with each.
@@ -172,7 +174,7 @@ async fn run_session(
     requests: &mut mpsc::Receiver<FeedRequest>,
     delivered: &mut bool,
 ) -> Result<(), SessionEnd> {
-    let stream = timeout(CONNECT_PATIENCE, client.events(None))
+    let stream = timeout(CONNECT_PATIENCE, client.events(None, Some(HEARTBEAT_EVERY)))
         .await
         .map_err(|_| SessionEnd::daemon("no answer in time"))?
         .map_err(|error| SessionEnd::from_error(&error))?;
@@ -230,6 +232,9 @@ struct Session<'a> {
     subscribed: bool,
     /// The check under way.
     check: Option<Aborting>,
+    checked_at: Option<Instant>,
+    /// The daemon says by itself that it lives.
+    has_heartbeats: bool,
     /// When the daemon last gave a sign of life: an event, or the answer to a check.
     heard_at: Instant,
     /// Since when the daemon is shown as slow. The rest of the time counts from here: where this program itself was
@@ -260,6 +265,8 @@ impl<'a> Session<'a> {
             subscriber: None,
             subscribed: false,
             check: None,
+            checked_at: None,
+            has_heartbeats: false,
             heard_at: Instant::now(),
             slow_since: None,
             passed_on_at: None,
@@ -279,6 +286,14 @@ impl<'a> Session<'a> {
             Some(Ok(Feed::Event(change))) => {
                 self.note_life().await;
                 Ok(Went::from_send(self.events.send(UiEvent::Change(change)).await))
+            }
+            Some(Ok(Feed::Heartbeat(heartbeat))) => {
+                self.has_heartbeats = true;
+                if !heartbeat.redis_up {
+                    return Err(describe_redis_loss(heartbeat.error));
+                }
+                self.note_life().await;
+                Ok(Went::On)
             }
             Some(Ok(Feed::Reset(_))) => {
                 self.note_life().await;
@@ -328,9 +343,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Asks the daemon for its figures, unless that is under way.
+    /// Asks the daemon for its figures, unless that is under way. Where it says by itself that it lives, they are asked for
+    /// only as often as they are passed on.
     fn check_daemon(&mut self) -> Result<Went, SessionEnd> {
-        if self.check.is_none() {
+        let is_wanted = !self.has_heartbeats || self.checks_since_loss.is_some();
+        let is_due = is_wanted || self.checked_at.is_none_or(|at| at.elapsed() >= PASS_ON_EVERY);
+        if is_due && self.check.is_none() {
+            self.checked_at = Some(Instant::now());
             self.check = Some(spawn(check_into(self.client.clone(), self.found.clone())));
         }
         Ok(Went::On)
@@ -383,7 +402,7 @@ impl<'a> Session<'a> {
             self.subscriber = Some(spawn(subscribe(url, channel, self.found.clone())));
         }
         if !read.system.redis.up {
-            return Err(describe_redis_loss(&read.system.redis));
+            return Err(describe_redis_loss(read.system.redis.error));
         }
         self.delivered = true;
         let end = read.end;
@@ -399,7 +418,7 @@ impl<'a> Session<'a> {
             None => SessionEnd::daemon("no answer in time"),
         })?;
         if !system.redis.up {
-            return Err(describe_redis_loss(&system.redis));
+            return Err(describe_redis_loss(system.redis.error));
         }
         self.note_life().await;
         let is_due = self.passed_on_at.is_none_or(|at| at.elapsed() >= PASS_ON_EVERY);
@@ -430,8 +449,7 @@ impl<'a> Session<'a> {
 }
 
 /// Says why the daemon cannot reach its Redis.
-fn describe_redis_loss(redis: &RedisInfo) -> SessionEnd {
-    let reason = redis.error.clone();
+fn describe_redis_loss(reason: Option<String>) -> SessionEnd {
     SessionEnd::redis(reason.unwrap_or_else(|| "the daemon cannot reach it".to_owned()))
 }
 

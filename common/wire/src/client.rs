@@ -17,10 +17,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    ExplainRequest, LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing,
-    Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse,
-    SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
-    WorkersReport, clock::Clock, token::make_header,
+    ExplainRequest, Heartbeat, LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList,
+    Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest,
+    SubmitResponse, SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest,
+    VideoStarted, WorkersReport, clock::Clock, token::make_header,
 };
 
 pub use crate::token::{TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, TokenError, TokenSource};
@@ -104,6 +104,7 @@ pub enum Feed {
     /// Events after the requested id are not kept any more, so the reader has to read everything again. Holds the
     /// sequence number from which to continue.
     Reset(u64),
+    Heartbeat(Heartbeat),
 }
 
 /// A client of one daemon. It is cheap to clone, and all clones share their connections.
@@ -437,11 +438,12 @@ impl Client {
         Ok(self.byte_stream(response))
     }
 
-    /// Follows the events after `last`. The stream ends, or gives an error, when the connection is lost; open it again
-    /// from the last sequence number seen.
+    /// Follows the events after `last`, with a sign of life after each `heartbeat`. The stream ends, or gives an error, when
+    /// the connection is lost; open it again from the last sequence number seen.
     pub async fn events(
         &self,
         last: Option<u64>,
+        heartbeat: Option<Duration>,
     ) -> Result<impl Stream<Item = Result<Feed, ClientError>> + Send + use<>, ClientError> {
         let mut request = self
             .http
@@ -449,6 +451,9 @@ impl Client {
             .header(header::ACCEPT, "text/event-stream");
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
+        }
+        if let Some(heartbeat) = heartbeat {
+            request = request.query(&[("heartbeat_ms", heartbeat.as_millis().to_string())]);
         }
         let response = self.send(request).await?;
         let response = self.accepted(response).await?;
@@ -470,6 +475,10 @@ impl Client {
                         .map(|event| Feed::Event(Box::new(event)))
                         .map_err(|error| broken(format!("an event could not be read: {error}"))),
                 ),
+                // One that cannot be read is of a later version, and a sign of life as well.
+                Ok(message) if message.event == "heartbeat" => serde_json::from_str(&message.data)
+                    .ok()
+                    .map(|heartbeat| Ok(Feed::Heartbeat(heartbeat))),
                 Ok(_) => None,
             };
             std::future::ready(item)

@@ -29,6 +29,16 @@ pub struct Event {
     pub pipeline: Option<PipelineChange>,
 }
 
+/// What an event stream says between changes, to a reader that asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Heartbeat {
+    /// Whether the daemon reaches its Redis.
+    pub redis_up: bool,
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

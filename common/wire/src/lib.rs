@@ -29,7 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::{
     deletion::{DeleteReport, DeleteRequest, DeletedResource, DeletionStatus, ResourceOutcome, TaskResource},
-    event::{Event, EventKind},
+    event::{Event, EventKind, Heartbeat},
     files::{CueItem, CueList, FileDeleted, FileItem, FileList, FileUploaded},
     links::SignedLink,
     logs::{LogGap, LogLine, LogPage},

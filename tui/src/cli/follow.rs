@@ -97,7 +97,7 @@ pub async fn follow<T>(
     let mut lost_since: Option<Instant> = None;
     let mut connected_once = false;
     loop {
-        let failure = match timeout(CONNECT_PATIENCE, client.events(reader.last)).await {
+        let failure = match timeout(CONNECT_PATIENCE, client.events(reader.last, None)).await {
             Err(_) => Failure::no_answer(client.base(), "no answer in time"),
             Ok(Err(error @ ClientError::Refused(_))) if error.status() != Some(503) => return Err(error.into()),
             Ok(Err(error @ ClientError::Unexpected { .. })) if !connected_once => return Err(error.into()),
@@ -163,6 +163,8 @@ impl Reader<'_> {
                     self.last = Some(seq);
                     must_check = true;
                 }
+                // None are asked for.
+                Ok(Some(Ok(Feed::Heartbeat(_)))) => {}
                 Ok(Some(Err(error))) => return Err(Gap::Passing(error.into())),
                 Ok(None) => return Err(Gap::Passing(Failure::new("the daemon closed the event stream"))),
             }

@@ -13,10 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::Notify;
 
 /// A hang-up wakes the thread; where a driver of the kernel fails to, it is noticed within this time.
-const CHECK_EVERY: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 400_000_000,
-};
+const CHECK_EVERY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Watches standard input and output while the handle that it returns is held, and notifies it when one has hung up.
 pub fn watch_terminal() -> Arc<Notify> {

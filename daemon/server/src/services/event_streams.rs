@@ -8,12 +8,15 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{Stream, StreamExt};
 use onceover_limits::Limit;
 use onceover_store::{Notice, Store};
+use onceover_wire::Heartbeat;
 use serde::Deserialize;
 use tokio::{
     sync::broadcast::{Receiver, Sender, error::RecvError},
     task::JoinHandle,
+    time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +69,22 @@ impl EventStreams {
             stop: self.stop.clone(),
             ending: false,
         }
+    }
+
+    /// Says again and again, until the daemon stops, whether Redis answers. A daemon that hangs says nothing.
+    pub fn open_heartbeat(&self, every: Duration) -> impl Stream<Item = Heartbeat> + Send + use<> {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let beats = futures_util::stream::unfold((self.store.clone(), ticks), |(store, mut ticks)| async move {
+            ticks.tick().await;
+            let answer = store.ping().await;
+            let heartbeat = Heartbeat {
+                redis_up: answer.is_ok(),
+                error: answer.err().map(|error| error.to_string()),
+            };
+            Some((heartbeat, (store, ticks)))
+        });
+        beats.take_until(self.stop.clone().cancelled_owned())
     }
 
     /// Reads the number of the last event. While Redis does not answer it is that of the last one which this daemon
