@@ -1,6 +1,10 @@
 //! The default models of nodes: which there are, how large they are, and getting them.
 
-use std::{path::PathBuf, process::Command, sync::Arc};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use onceover_catalog::{Catalog, Hub, shipped::ASSETS};
@@ -15,12 +19,19 @@ use crate::{
 
 /// Bytes of models, a line each, beside the shipped node files.
 const SIZES: &str = "model-sizes.txt";
-/// Downloads a model of the Hugging Face hub into a folder, which is there only when all of it is.
+/// Downloads a model of the Hugging Face hub into a folder, which is there only when all of it is. Prints why it could not.
 const DOWNLOAD: &str = "
 import os, shutil, sys
-from huggingface_hub import snapshot_download
 name, folder = sys.argv[1:]
-snapshot_download(name, local_dir=folder + '.part')
+try:
+    from huggingface_hub import snapshot_download
+    snapshot_download(name, local_dir=folder + '.part')
+except Exception as error:
+    first = error
+    while first.__cause__ or first.__context__:
+        first = first.__cause__ or first.__context__
+    lines = [str(why).strip().splitlines()[:1] for why in ([error] if first is error else [error, first])]
+    sys.exit(print(': '.join(line[0] for line in lines if line)) or 1)
 shutil.rmtree(os.path.join(folder + '.part', '.cache'), ignore_errors=True)
 os.replace(folder + '.part', folder)
 ";
@@ -123,15 +134,22 @@ fn fetch_model(environments: &Environments, model: &ModelPlan) -> anyhow::Result
     let interpreter = environments
         .interpreter(&model.service)
         .with_context(|| format!("the Python environment of {} is not installed", model.service))?;
-    let status = Command::new(&interpreter)
+    let output = Command::new(&interpreter)
         .args(["-c", DOWNLOAD, &model.name])
         .arg(&model.folder)
         .env_remove("PYTHONPATH")
         .env("PYTHONNOUSERSITE", "1")
-        .status()
+        // Its progress is shown.
+        .stderr(Stdio::inherit())
+        .output()
         .with_context(|| format!("cannot start {}", interpreter.display()))?;
-    if !status.success() {
-        bail!("the download ended with {status}; models that are not open to all need HF_TOKEN");
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stdout);
+        let why = why
+            .lines()
+            .last()
+            .map_or_else(|| output.status.to_string(), str::to_owned);
+        bail!("the download failed: {why} (models that are not open to all need HF_TOKEN)");
     }
     Ok(())
 }
@@ -178,6 +196,20 @@ mod tests {
         assert!(
             error.contains("environment of demo") && error.contains("hf download nobody/has-this --local-dir"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_download_that_fails_says_why_in_one_line() {
+        let output = Command::new("python3")
+            // Without the folders of installed packages there is no library.
+            .args(["-I", "-S", "-c", DOWNLOAD, "nobody/has-this", "/nowhere"])
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        assert_eq!(
+            (String::from_utf8_lossy(&output.stdout).trim(), output.stderr.len()),
+            ("No module named 'huggingface_hub'", 0)
         );
     }
 }
